@@ -1,0 +1,1 @@
+"""The bot: settings, commands and the chats people ask it in."""

@@ -1,0 +1,1 @@
+"""What people may ask, and what they are answered, on every platform alike."""

@@ -1,0 +1,1 @@
+"""From frames to a verdict: artifact, runtime, recognizer, aggregate."""
