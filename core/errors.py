@@ -83,7 +83,7 @@ class StreamTooSlow(StreamProblem):
 
 
 class ArtifactError(GameSpotterError):
-    """A model directory that must not be used; the message is one sentence that says what is wrong with it."""
+    """A model directory that must not be used; the message is one sentence that says what is wrong."""
 
 
 class SettingsError(GameSpotterError):

@@ -1,8 +1,8 @@
 """One image convention from capture to prediction: RGB, uint8, height × width × 3, at the stored size.
 
-Everything that carries a picture through this project carries it like this: the sampler decodes to it, JPEG files on
-disk hold it, training reads it and the network takes it. A network's artifact names the convention it was trained
-with, and the recognizer refuses one that differs from :data:`IMAGE_CONVENTION`.
+Everything that carries a picture through this project carries it like this: the sampler decodes to it, JPEG
+files on disk hold it, training reads it and the network takes it. A network's artifact names the convention it was
+trained with, and the recognizer refuses one that differs from :data:`IMAGE_CONVENTION`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,10 @@ class ImageConvention:
     fit: str
 
 
-IMAGE_CONVENTION = ImageConvention(
-    width_px=320, height_px=180, color="RGB", dtype="uint8", layout="NHWC", fit="pad"
-)
+IMAGE_CONVENTION = ImageConvention(width_px=320, height_px=180, color="RGB", dtype="uint8", layout="NHWC", fit="pad")
 
 _BLACK_MEAN = 8.0
-"""A picture whose brightest row of blocks stays below this of 255 shows nothing (video black is 0 to 5 after decoding)."""
+"""A picture whose brightest block stays below this, of 255, shows nothing (video black decodes to 0 to 5)."""
 
 _DUPLICATE_MEAN_DIFFERENCE = 1.0
 """Mean absolute difference, of 255, below which two pictures are the same scene coded twice."""
@@ -110,7 +108,7 @@ def _snap(size_px: int, goal_px: int) -> int:
 def is_black(picture: RgbPicture) -> bool:
     """Whether a stored picture shows nothing: no part of it is brighter than video black.
 
-    Judged on 16 × 9 blocks rather than on the whole, because a night scene is dark on average and lit somewhere.
+    Judged on 16 × 9 blocks rather than on the whole: a night scene is dark on average and lit somewhere.
     """
     blocks = cv2.resize(picture, (16, 9), interpolation=cv2.INTER_AREA)
     return float(np.max(blocks)) < _BLACK_MEAN
