@@ -1,0 +1,52 @@
+# make demo   a pocket Twitch and a terminal chat to ask in
+# make test   everything that checks the project
+# Both set up what they need in .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+
+.PHONY: demo test check format test-slow lock clean
+
+demo: $(VENV)/.bot
+	@$(BIN)/python -m demo play
+
+test: check
+	@$(BIN)/python -m pytest -m "not slow"
+
+# What `make test` checks before the tests: form, types and who imports whom.
+check: $(VENV)/.all
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test-slow: $(VENV)/.all
+	@$(BIN)/python -m pytest -m slow
+
+format: $(VENV)/.all
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "GameSpotter needs Python 3.11 or newer; name one with make PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.bot: pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Setting up the bot in $(VENV) ..."
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.all: pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Setting up the bot, training and the tests in $(VENV) ..."
+	@$(INSTALL) --editable '.[training,test]'
+	@touch $@ $(VENV)/.bot
+
+# Needs uv (not part of the project's set-up). No index is named, so that the lock serves whatever index is in use.
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --upgrade \
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

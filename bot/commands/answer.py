@@ -1,0 +1,93 @@
+"""What came of asking about one channel: a value that every platform, the shell and the tests read alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.games import Game
+    from core.recognition.verdict import Likelihood, Verdict
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+
+class Status(StrEnum):
+    """How an ask ended. All but ``FAILED`` are expected."""
+
+    ANSWERED = "answered"
+    OFFLINE = "offline"
+    NOT_FOUND = "not_found"
+    ADVERTS = "adverts"
+    RESTRICTED = "restricted"
+    UNREACHABLE = "unreachable"
+    TOO_SLOW = "too_slow"
+    BAD_INPUT = "bad_input"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came of asking about one channel.
+
+    Attributes:
+        channel: the normalised name, or what was typed where that names no channel.
+        verdict: what the stream shows; there when the status is ``ANSWERED`` and only then.
+        elapsed_ms: what each step took when the stream was looked at.
+        fetched_bytes: what was read of playlists and segments.
+        adverts: segments of the live window left out because they were adverts.
+        age_s: seconds since the stream was looked at; above 0 when the answer came from memory.
+    """
+
+    channel: str
+    status: Status
+    verdict: Verdict | None = None
+    elapsed_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    fetched_bytes: int = 0
+    adverts: int = 0
+    age_s: float = 0.0
+
+
+def to_json(answer: Answer) -> dict[str, Json]:
+    """All of an answer as JSON, with the same keys whatever the status; what is not there is null or empty."""
+    verdict = answer.verdict
+    return {
+        "channel": answer.channel,
+        "status": answer.status.value,
+        "game": _game(verdict.game) if verdict else None,
+        "confidence": _probability(verdict.confidence) if verdict else None,
+        "best": _likelihood(verdict.best) if verdict else None,
+        "votes": verdict.votes if verdict else None,
+        "frames": [
+            {
+                "game": _game(frame.game),
+                "confidence": _probability(frame.confidence),
+                "at_s": round(frame.at_s, 3),
+            }
+            for frame in (verdict.frames if verdict else ())
+        ],
+        "runners_up": [_likelihood(likelihood) for likelihood in (verdict.runners_up if verdict else ())],
+        "score": round(verdict.score, 4) if verdict else None,
+        "novelty": round(verdict.novelty, 4) if verdict else None,
+        "model": verdict.model if verdict else None,
+        "elapsed_ms": {step: round(duration_ms, 1) for step, duration_ms in answer.elapsed_ms.items()},
+        "bytes": answer.fetched_bytes,
+        "adverts": answer.adverts,
+        "age_s": round(answer.age_s, 1),
+    }
+
+
+def _game(game: Game) -> dict[str, Json]:
+    return {"id": game.id, "name": game.name}
+
+
+def _likelihood(likelihood: Likelihood) -> dict[str, Json]:
+    return {"game": _game(likelihood.game), "confidence": _probability(likelihood.confidence)}
+
+
+def _probability(value: float) -> float:
+    return round(value, 6)

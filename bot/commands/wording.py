@@ -1,0 +1,103 @@
+"""Every sentence the bot says; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.commands.answer import Status
+from core.errors import ReferenceFault
+from core.games import UNKNOWN
+
+if TYPE_CHECKING:
+    from bot.commands.answer import Answer
+    from core.recognition.aggregate import AnswerRule
+    from core.recognition.verdict import Verdict
+
+SOMETHING_WENT_WRONG = "Something went wrong on my side. It has been logged; please try again."
+
+_QUOTED_CHARACTERS = 60
+
+_REFERENCE_FAULTS = {
+    ReferenceFault.EMPTY: "Name a channel, for example: {prefix}game some_channel",
+    ReferenceFault.TOO_SHORT: "{text} is too short for a channel: a name has 2 to 25 characters.",
+    ReferenceFault.TOO_LONG: "{text} is too long for a channel: a name has 2 to 25 characters.",
+    ReferenceFault.OTHER_SITE: "I only look at Twitch channels; {text} is somewhere else.",
+    ReferenceFault.NOT_A_CHANNEL: "{text} is not a channel. Give its name or address, like twitch.tv/some_channel.",
+    ReferenceFault.BAD_CHARACTER: "{text} is not a channel name: only the letters a to z, digits and _ occur in one.",
+}
+
+_PROBLEMS = {
+    Status.OFFLINE: "{channel} is offline.",
+    Status.NOT_FOUND: "There is no channel called {channel}.",
+    Status.ADVERTS: "{channel} shows nothing but adverts just now; ask again in half a minute.",
+    Status.RESTRICTED: "{channel} is not open to everyone (subscribers only, or closed in this region).",
+    Status.UNREACHABLE: "I could not reach the stream of {channel}; ask again in a moment.",
+    Status.TOO_SLOW: "The stream of {channel} came too slowly to see anything; ask again in a moment.",
+    Status.FAILED: SOMETHING_WENT_WRONG,
+}
+
+
+def answer_text(answer: Answer, *, verbose: bool) -> str:
+    """What came of asking about a channel: one line, or with ``verbose`` one for each frame before it."""
+    if answer.verdict is None:
+        return _PROBLEMS[answer.status].format(channel=answer.channel)
+    return "\n".join([*(_frame_lines(answer.verdict) if verbose else []), seen(answer.verdict)])
+
+
+def seen(verdict: Verdict) -> str:
+    """The answer in one line."""
+    frames = len(verdict.frames)
+    if verdict.game == UNKNOWN:
+        return f"Seen: no game that I know (nearest: {verdict.best.game.name}; {_count(frames, 'frame')})"
+    agreeing = f"{verdict.votes} of {_count(frames, 'frame')}"
+    return f"Seen: {verdict.game.name}, {_percent(verdict.confidence)} sure ({agreeing})"
+
+
+def _frame_lines(verdict: Verdict) -> list[str]:
+    lines = [
+        f"Frame {number}: {frame.game.name} with a {frame.confidence * 100:.2f}% confidence."
+        for number, frame in enumerate(verdict.frames, start=1)
+    ]
+    return [*lines, f"{verdict.best.game.name} with a score of {verdict.score:.1f}"]
+
+
+def bad_reference(fault: ReferenceFault, text: str, *, prefix: str) -> str:
+    """Why a text names no channel. What was typed is quoted shortened, and harmless to a terminal."""
+    return _REFERENCE_FAULTS[fault].format(text=_quoted(text), prefix=prefix)
+
+
+def help_text(*, prefix: str) -> str:
+    """What can be asked."""
+    return "\n".join(
+        (
+            f"{prefix}game <channel>      which game the channel's live stream really shows",
+            f"{prefix}game -v <channel>   the same, frame by frame",
+            f"{prefix}model               which model answers",
+            f"{prefix}help                this list",
+        )
+    )
+
+
+def model_text(rule: AnswerRule) -> str:
+    """Which model answers."""
+    return f"Model {rule.model}, which knows {_count(len(rule.labels), 'game')}."
+
+
+def unrecognised(word: str, *, prefix: str) -> str:
+    """What to say to a command that there is none of."""
+    return f"I do not know {_quoted(prefix + word)}; {prefix}help lists what I do."
+
+
+def _percent(confidence: float) -> str:
+    # No stream is ever certain: 99.6 must not become a hundred.
+    return f"{min(99, round(confidence * 100))} %"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _quoted(text: str) -> str:
+    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    short = printable if len(printable) <= _QUOTED_CHARACTERS else printable[: _QUOTED_CHARACTERS - 1] + "…"
+    return f"“{short}”"
