@@ -44,8 +44,9 @@ IMAGE_CONVENTION = ImageConvention(width_px=320, height_px=180, color="RGB", dty
 _BLACK_MEAN = 8.0
 """A picture whose brightest block stays below this, of 255, shows nothing (video black decodes to 0 to 5)."""
 
-_DUPLICATE_MEAN_DIFFERENCE = 1.0
-"""Mean absolute difference, of 255, below which two pictures are the same scene coded twice."""
+_DUPLICATE_MEAN_DIFFERENCE = 0.5
+"""Mean absolute difference, of 255, below which two pictures are the same one coded twice. Two seconds of the slowest
+strategy games change 0.6 to 1.0; the same segment met again in a loop changes nothing."""
 
 _JPEG_QUALITY = 90
 
@@ -115,7 +116,7 @@ def is_black(picture: RgbPicture) -> bool:
 
 
 def is_duplicate(picture: RgbPicture, other: RgbPicture) -> bool:
-    """Whether two stored pictures are the same scene coded twice, as on a still screen or a looped clip."""
+    """Whether two stored pictures are the same one coded twice, as on a still screen or in a looped clip."""
     difference = np.abs(picture.astype(np.int16) - other.astype(np.int16))
     return float(difference.mean()) < _DUPLICATE_MEAN_DIFFERENCE
 

@@ -1,0 +1,114 @@
+"""The one file that runs a network: a checked artifact to logits, on LiteRT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
+
+from core.errors import ArtifactError
+from core.frames import IMAGE_CONVENTION
+
+if TYPE_CHECKING:
+    from core.recognition.aggregate import Logits
+    from core.recognition.artifact import Artifact
+
+_SLICE_FRAMES = 4
+"""Frames per invocation: the first layers take some 6 MB of activations a frame, and larger slices are no faster."""
+
+
+class _TensorDetails(TypedDict):
+    index: int
+    shape_signature: npt.NDArray[np.int32]
+    dtype: type[np.generic]
+
+
+class _LiteRt(Protocol):
+    """What we use of the interpreter, whose own package has no types."""
+
+    def get_input_details(self) -> list[_TensorDetails]: ...
+    def get_output_details(self) -> list[_TensorDetails]: ...
+    def resize_tensor_input(self, index: int, shape: list[int]) -> None: ...
+    def allocate_tensors(self) -> None: ...
+    def set_tensor(self, index: int, value: npt.NDArray[np.uint8]) -> None: ...
+    def invoke(self) -> None: ...
+    def get_tensor(self, index: int) -> npt.NDArray[np.float32]: ...
+
+
+class Network:
+    """A loaded network. It holds memory of its own for one run at a time: never call it from two threads at once."""
+
+    def __init__(self, artifact: Artifact, *, threads: int) -> None:
+        """Load the artifact's network and hold it against the manifest.
+
+        Args:
+            artifact: as :func:`core.recognition.artifact.read_artifact` returned it.
+            threads: processor threads that one run may use.
+
+        Raises:
+            ArtifactError: it is no LiteRT network, or takes or gives other tensors than the manifest says.
+        """
+        where = f"The network of the model in {artifact.directory}"
+        try:
+            interpreter = cast("_LiteRt", Interpreter(model_path=str(artifact.network_path), num_threads=threads))
+            (takes,) = interpreter.get_input_details()
+            (gives,) = interpreter.get_output_details()
+        except (ValueError, RuntimeError) as error:
+            msg = f"{where} cannot be loaded: it is no LiteRT network with one input and one output."
+            raise ArtifactError(msg) from error
+        picture = [IMAGE_CONVENTION.height_px, IMAGE_CONVENTION.width_px, 3]
+        if list(takes["shape_signature"][1:]) != picture or takes["dtype"] is not np.uint8:
+            found = f"{takes['dtype'].__name__} {_shape(takes)}"
+            msg = f"{where} takes {found} instead of uint8 {tuple(picture)} pictures."
+            raise ArtifactError(msg)
+        labels = len(artifact.manifest.labels)
+        if list(gives["shape_signature"][1:]) != [labels] or gives["dtype"] is not np.float32:
+            found = f"{gives['dtype'].__name__} {_shape(gives)}"
+            msg = f"{where} gives {found} for a picture, but the manifest has {labels} labels."
+            raise ArtifactError(msg)
+        self._interpreter = interpreter
+        self._input_index = takes["index"]
+        self._output_index = gives["index"]
+        self._labels = labels
+        self._allocated_frames = 0
+        self._where = where
+
+    def logits(self, pictures: npt.NDArray[np.uint8]) -> Logits:
+        """Run the network.
+
+        Args:
+            pictures: uint8 RGB, shape (frames, 180, 320, 3).
+
+        Returns:
+            float32, shape (frames, labels).
+
+        Raises:
+            ArtifactError: the network fails on well-formed pictures, which is the artifact's fault.
+        """
+        rows = np.empty((len(pictures), self._labels), dtype=np.float32)
+        try:
+            for start in range(0, len(pictures), _SLICE_FRAMES):
+                part = pictures[start : start + _SLICE_FRAMES]
+                self._allocate(len(part))
+                self._interpreter.set_tensor(self._input_index, np.ascontiguousarray(part))
+                self._interpreter.invoke()
+                rows[start : start + len(part)] = self._interpreter.get_tensor(self._output_index)
+        except (ValueError, RuntimeError) as error:
+            msg = f"{self._where} fails when it is run."
+            raise ArtifactError(msg) from error
+        return rows
+
+    def _allocate(self, frames: int) -> None:
+        if frames == self._allocated_frames:
+            return
+        self._allocated_frames = 0
+        shape = [frames, IMAGE_CONVENTION.height_px, IMAGE_CONVENTION.width_px, 3]
+        self._interpreter.resize_tensor_input(self._input_index, shape)
+        self._interpreter.allocate_tensors()
+        self._allocated_frames = frames
+
+
+def _shape(details: _TensorDetails) -> tuple[int, ...]:
+    return tuple(int(size) for size in details["shape_signature"][1:])
