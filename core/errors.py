@@ -10,6 +10,7 @@
     │   ├── AdvertsOnly         everything in the live window was an advert
     │   ├── StreamRestricted    subscribers only, geo-blocked, or otherwise closed to us
     │   ├── StreamUnreachable   the platform refused, failed or answered with something unusable
+    │   │   └── StreamBlack     it answered well, and every picture was black
     │   └── StreamTooSlow       nothing usable came before the deadline
     ├── ArtifactError           a model directory that must not be used
     ├── SettingsError           bot.toml or the environment holds a mistake
@@ -76,6 +77,10 @@ class StreamRestricted(StreamProblem):
 
 class StreamUnreachable(StreamProblem):
     """The platform refused, failed or answered with something unusable."""
+
+
+class StreamBlack(StreamUnreachable):
+    """Pictures came, and none of them shows anything."""
 
 
 class StreamTooSlow(StreamProblem):

@@ -1,0 +1,510 @@
+"""StreamRef -> Sample: resolve, playlist, first keyframes all at once, decode; each step under a time limit.
+
+Whatever came in before a deadline is used. Nothing is written to disk, and of a segment no more is read than its first
+keyframe needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from core.errors import (
+    AdvertsOnly,
+    StreamBlack,
+    StreamOffline,
+    StreamProblem,
+    StreamRestricted,
+    StreamTooSlow,
+    StreamUnreachable,
+)
+from core.frames import Frame, RgbPicture, is_black, is_duplicate, to_stored
+from core.streams.keyframes import Keyframe, KeyframeCutter, KeyframeError, decode_keyframe
+from core.streams.playlist import (
+    MAX_PLAYLIST_BYTES,
+    ByteRange,
+    InitSegment,
+    LiveWindow,
+    PlaylistError,
+    Rendition,
+    Segment,
+    choose_rendition,
+    parse_media_playlist,
+    pick_segments,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from core.streams.reference import StreamRef
+    from core.streams.resolve import ResolvedStream, StreamResolver
+
+log = logging.getLogger(__name__)
+
+_CLOSED_STATUSES = frozenset({401, 403, 451})
+_GONE_STATUSES = frozenset({404, 410})
+_MAX_INIT_BYTES = 256 << 10
+_INIT_RANGE_BYTES = 16 << 10
+_KEYFRAME_S = 0.5
+"""Of a rendition's peak rate: the size of most keyframes, with what is interleaved with them."""
+
+_READ_BUFFER_BYTES = 16 << 10
+"""aiohttp reads up to twice this ahead of us: bytes that are fetched for nothing when the server ignores Range."""
+
+_DRAIN_S = 0.25
+"""To read the rest of an asked-for range after its keyframe is complete, so that the connection can serve again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingLimits:
+    """How long and how much.
+
+    Attributes:
+        frames: segments that are tried, spread over the live window.
+        resolve_s: from the reference to the renditions.
+        playlist_s: for the media playlist.
+        segments_s: for all keyframes together.
+        straggler_s: for the rest, once half of the keyframes are there.
+        total_s: for everything; no step outlives it.
+        segment_bytes: read of one segment at most; one whose keyframe is longer is given up.
+        first_range_bytes: asked of a segment at first, at least; more when the rendition's bandwidth suggests it.
+        next_range_bytes: asked when the keyframe goes on and the format does not say how far.
+    """
+
+    frames: int = 13
+    resolve_s: float = 8.0
+    playlist_s: float = 4.0
+    segments_s: float = 6.0
+    straggler_s: float = 1.5
+    total_s: float = 12.0
+    segment_bytes: int = 2 << 20
+    first_range_bytes: int = 24 << 10
+    next_range_bytes: int = 32 << 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """Segments of the window that gave no frame of the sample, by reason.
+
+    Attributes:
+        adverts: of the whole window, never fetched.
+        black: decoded, and nothing to be seen.
+        duplicates: decoded, and the same as another.
+        failed: not fetched or not decoded: refused, gone, broken, or not there in time.
+    """
+
+    adverts: int = 0
+    black: int = 0
+    duplicates: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTimings:
+    """Milliseconds of each step.
+
+    Attributes:
+        resolve_ms: as the asker waits.
+        playlist_ms: as above.
+        segments_ms: from the first request to the last picture.
+        decode_ms: spent in decoding, which goes on while other segments are still being fetched.
+    """
+
+    resolve_ms: float
+    playlist_ms: float
+    segments_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """What a channel shows at this moment.
+
+    Attributes:
+        channel: the login.
+        frames: at least one, oldest first; none black, no two the same.
+        rendition: that they are of.
+        window_s: seconds of the live window that they are spread over.
+        rejected: what else was there.
+        bytes_fetched: of all answers' bodies, resolving included.
+        segment_bytes: of these, media and initialization segments.
+        elapsed: time of each step.
+    """
+
+    channel: str
+    frames: tuple[Frame, ...]
+    rendition: Rendition
+    window_s: float
+    rejected: Rejected
+    bytes_fetched: int
+    segment_bytes: int
+    elapsed: StepTimings
+
+
+class StreamSampler:
+    """Takes samples of live channels over one connection pool."""
+
+    def __init__(
+        self,
+        resolver: StreamResolver,
+        http: aiohttp.ClientSession,
+        limits: SamplingLimits | None = None,
+        *,
+        decoders: int = 2,
+    ) -> None:
+        """Keep the parts; the resolver and the pool stay the caller's to close.
+
+        Args:
+            resolver: reference to renditions.
+            http: for playlists and segments.
+            limits: time and size.
+            decoders: threads that decode, shared by all samples under way.
+        """
+        self._resolver = resolver
+        self._http = http
+        self._limits = limits if limits is not None else SamplingLimits()
+        self._threads = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="decode")
+
+    async def aclose(self) -> None:
+        """End the decoding threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def sample(self, ref: StreamRef) -> Sample:
+        """Sample a channel's live window.
+
+        Raises:
+            StreamProblem: no usable picture came; the subclass says why. Never later than ``limits.total_s``.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        ends_at = started + self._limits.total_s
+        resolved = await self._resolve(ref, min(started + self._limits.resolve_s, ends_at))
+        resolved_at = loop.time()
+        walk = _Walk(channel=ref.channel, bytes_fetched=resolved.bytes_fetched)
+        rendition, window = await self._window(walk, resolved, min(resolved_at + self._limits.playlist_s, ends_at))
+        segments = self._picks(ref.channel, window)
+        listed_at = loop.time()
+        first_bytes = _first_range_bytes(rendition, self._limits)
+        await self._fetch(walk, segments, first_bytes, min(listed_at + self._limits.segments_s, ends_at))
+        frames, black, duplicates = await loop.run_in_executor(self._threads, _worth_keeping, walk.frames)
+        fetched_at = loop.time()
+        if not frames:
+            raise walk.problem(tried=len(segments))
+        return Sample(
+            channel=ref.channel,
+            frames=frames,
+            rendition=rendition,
+            window_s=window.duration_s,
+            rejected=Rejected(
+                adverts=sum(segment.advert for segment in window.segments),
+                black=black,
+                duplicates=duplicates,
+                failed=len(segments) - len(walk.frames),
+            ),
+            bytes_fetched=walk.bytes_fetched,
+            segment_bytes=walk.segment_bytes,
+            elapsed=StepTimings(
+                resolve_ms=(resolved_at - started) * 1e3,
+                playlist_ms=(listed_at - resolved_at) * 1e3,
+                segments_ms=(fetched_at - listed_at) * 1e3,
+                decode_ms=walk.decode_s * 1e3,
+            ),
+        )
+
+    async def _resolve(self, ref: StreamRef, ends_at: float) -> ResolvedStream:
+        try:
+            async with asyncio.timeout_at(ends_at):
+                return await self._resolver.resolve(ref)
+        except TimeoutError:
+            raise StreamTooSlow(ref.channel, "resolving took too long") from None
+
+    async def _window(self, walk: _Walk, resolved: ResolvedStream, ends_at: float) -> tuple[Rendition, LiveWindow]:
+        loop = asyncio.get_running_loop()
+        try:
+            rendition = choose_rendition(resolved.renditions)
+            text = resolved.media_playlists.get(rendition.url)
+            url = rendition.url
+            async with asyncio.timeout_at(ends_at):
+                if text is None:
+                    text, url = await self._playlist_text(walk, rendition.url)
+                return rendition, await loop.run_in_executor(
+                    self._threads, partial(parse_media_playlist, text, url=url)
+                )
+        except PlaylistError as error:
+            raise StreamUnreachable(walk.channel, str(error)) from error
+        except TimeoutError:
+            raise StreamTooSlow(walk.channel, "the playlist took too long") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise StreamUnreachable(walk.channel, f"playlist: {type(error).__name__}: {error}") from error
+
+    async def _playlist_text(self, walk: _Walk, url: str) -> tuple[str, str]:
+        """The playlist and the address that it came from in the end."""
+        async with self._http.get(url) as response:
+            if response.status in _CLOSED_STATUSES:
+                raise StreamRestricted(walk.channel, f"the playlist is refused: HTTP {response.status}")
+            if response.status in _GONE_STATUSES:
+                # It was there a moment ago: the broadcast has ended in between.
+                raise StreamOffline(walk.channel, f"the playlist is gone: HTTP {response.status}")
+            if response.status != 200:
+                raise StreamUnreachable(walk.channel, f"playlist: HTTP {response.status}")
+            body = bytearray()
+            try:
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > MAX_PLAYLIST_BYTES:
+                        raise PlaylistError("the playlist is too large")
+            finally:
+                walk.bytes_fetched += response.content.total_bytes
+            return body.decode("utf-8", errors="replace"), str(response.url)
+
+    def _picks(self, channel: str, window: LiveWindow) -> tuple[Segment, ...]:
+        if not window.segments:
+            raise StreamUnreachable(channel, "the playlist lists no segment")
+        picked = pick_segments(window, limit=self._limits.frames)
+        if not picked:
+            raise AdvertsOnly(channel, f"{len(window.segments)} advert segments")
+        clear = tuple(segment for segment in picked if segment.encryption is None)
+        if not clear:
+            raise StreamRestricted(channel, f"the segments are encrypted ({picked[0].encryption})")
+        return clear
+
+    async def _fetch(self, walk: _Walk, segments: tuple[Segment, ...], first_bytes: int, ends_at: float) -> None:
+        """Fill ``walk.frames``; returns when every segment is done or time is out."""
+        loop = asyncio.get_running_loop()
+        enough = (len(segments) + 1) // 2
+        inits: dict[InitSegment, asyncio.Task[bytes | _Failure]] = {}
+        try:
+            async with asyncio.timeout_at(ends_at) as deadline, asyncio.TaskGroup() as group:
+
+                async def fetch(segment: Segment) -> None:
+                    try:
+                        init = b""
+                        if segment.init is not None:
+                            if segment.init not in inits:
+                                inits[segment.init] = group.create_task(self._init_segment(walk, segment.init))
+                            init = _or_raise(await inits[segment.init])
+                        picture = await self._first_picture(walk, segment, KeyframeCutter(init=init), first_bytes)
+                    except _EXPECTED as error:
+                        walk.failures[segment] = _Failure.of(error)
+                        return
+                    walk.frames.append(Frame(picture=picture, at_s=segment.at_s))
+                    if len(walk.frames) == enough:
+                        deadline.reschedule(min(ends_at, loop.time() + self._limits.straggler_s))
+
+                for segment in segments:
+                    group.create_task(fetch(segment))
+        except TimeoutError:
+            log.debug("%s: %d of %d frames in time", walk.channel, len(walk.frames), len(segments))
+
+    async def _init_segment(self, walk: _Walk, init: InitSegment) -> bytes | _Failure:
+        """The initialization segment. A failure is returned, as a task that raises would end its whole group."""
+        body = bytearray()
+        try:
+            chunks = self._chunks(walk, init.url, init.byterange, _MAX_INIT_BYTES, lambda _: _INIT_RANGE_BYTES)
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    body += chunk
+        except _EXPECTED as error:
+            return _Failure.of(error)
+        return bytes(body)
+
+    async def _first_picture(
+        self, walk: _Walk, segment: Segment, cutter: KeyframeCutter, first_bytes: int
+    ) -> RgbPicture:
+        """Read a segment until its first keyframe is complete, and decode that one."""
+
+        def ask(taken: int) -> int:
+            if cutter.wanted_bytes is not None and cutter.wanted_bytes > taken:
+                return cutter.wanted_bytes - taken
+            return first_bytes if taken == 0 else self._limits.next_range_bytes
+
+        keyframe: Keyframe | None = None
+        decoding: asyncio.Future[tuple[RgbPicture, float]] | None = None
+        chunks = self._chunks(walk, segment.url, segment.byterange, self._limits.segment_bytes, ask)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                keyframe = cutter.feed(chunk)
+                if keyframe is not None:
+                    # Decoding begins now; leaving this block reads the rest of the range meanwhile.
+                    decoding = self._decode(keyframe)
+                    break
+        if decoding is None:
+            keyframe = cutter.finish()
+            if keyframe is None:
+                raise KeyframeError("the segment ends without a keyframe, or it is further in than is read")
+            decoding = self._decode(keyframe)
+        picture, took_s = await decoding
+        walk.decode_s += took_s
+        return picture
+
+    def _decode(self, keyframe: Keyframe) -> asyncio.Future[tuple[RgbPicture, float]]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, _decoded, keyframe)
+
+    async def _chunks(
+        self, walk: _Walk, url: str, within: ByteRange | None, limit: int, ask: Callable[[int], int]
+    ) -> AsyncGenerator[bytes, None]:
+        """Read a resource from its start, a range at a time (RFC 9110 section 14), until the reader closes this.
+
+        A server that ignores ranges sends everything: then this reads on in the one answer and breaks it off.
+
+        Args:
+            walk: counts the bytes.
+            url: http or https; redirects to anything else are refused by aiohttp.
+            within: the part of the resource that is meant; None for all of it.
+            limit: bytes to read at most.
+            ask: bytes to ask for next, by the bytes taken so far.
+
+        Raises:
+            _Refused: the server answered with another status.
+            aiohttp.ClientError: the connection failed.
+        """
+        origin = 0
+        if within is not None:
+            origin, limit = within.start, min(limit, within.length)
+        taken = 0
+        while taken < limit:
+            start, length = origin + taken, min(ask(taken), limit - taken)
+            headers = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+            async with self._http.get(url, headers=headers, read_bufsize=_READ_BUFFER_BYTES) as response:
+                if response.status == 416 and taken:
+                    return  # it ended with the last range
+                is_part = response.status == 206
+                if not is_part and response.status != 200:
+                    raise _Refused(response.status)
+                skip, left = (0, length) if is_part else (start, limit - taken)
+                if skip > limit:
+                    raise _Refused(response.status)
+                try:
+                    async for received in response.content.iter_any():
+                        chunk = received[skip : skip + left]
+                        skip -= min(skip, len(received))
+                        taken += len(chunk)
+                        left -= len(chunk)
+                        if chunk:
+                            yield chunk
+                        if not left:
+                            break
+                except GeneratorExit:
+                    if is_part:
+                        await _drain(response)
+                    raise
+                finally:
+                    walk.bytes_fetched += response.content.total_bytes
+                    walk.segment_bytes += response.content.total_bytes
+            if left or not is_part:
+                return
+
+
+class _Refused(Exception):
+    """A segment's server answered with a status that gives no bytes."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class _Failure(Enum):
+    """Why a segment gave no frame."""
+
+    SLOW = "took too long"
+    CLOSED = "refused"
+    BROKEN = "not readable"
+
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        log.debug("segment: %s: %s", type(error).__name__, error)
+        if isinstance(error, _Failed):
+            return error.failure
+        if isinstance(error, TimeoutError):
+            return cls.SLOW
+        if isinstance(error, _Refused) and error.status in _CLOSED_STATUSES:
+            return cls.CLOSED
+        return cls.BROKEN
+
+
+class _Failed(Exception):
+    """What a segment depends on has failed."""
+
+    def __init__(self, failure: _Failure) -> None:
+        super().__init__(failure.value)
+        self.failure = failure
+
+
+_EXPECTED = (KeyframeError, _Refused, _Failed, aiohttp.ClientError, OSError, ValueError)
+"""What may happen to one segment; TimeoutError, by aiohttp's own limits, is an OSError."""
+
+
+def _or_raise(init: bytes | _Failure) -> bytes:
+    if isinstance(init, _Failure):
+        raise _Failed(init)
+    return init
+
+
+@dataclass(kw_only=True, slots=True)
+class _Walk:
+    """One sample in the making."""
+
+    channel: str
+    bytes_fetched: int
+    segment_bytes: int = 0
+    decode_s: float = 0.0
+    frames: list[Frame] = field(default_factory=list)
+    failures: dict[Segment, _Failure] = field(default_factory=dict)
+
+    def problem(self, *, tried: int) -> StreamProblem:
+        """What to say when nothing worth keeping came."""
+        if self.frames:
+            return StreamBlack(self.channel, f"{len(self.frames)} pictures, all black")
+        failures = list(self.failures.values())
+        why = ", ".join(f"{failures.count(failure)} {failure.value}" for failure in _Failure if failure in failures)
+        if _Failure.CLOSED in failures:
+            return StreamRestricted(self.channel, why)
+        if _Failure.SLOW in failures or len(failures) < tried:
+            return StreamTooSlow(self.channel, why or "no segment came in time")
+        return StreamUnreachable(self.channel, f"segments: {why}")
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read the rest of a range, of which the keyframe's end has just come, so that the connection can serve again."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in response.content.iter_any():
+                pass
+
+
+def _first_range_bytes(rendition: Rendition, limits: SamplingLimits) -> int:
+    """What to ask of a segment at first: a guess that most keyframes fit in, so that one request is enough."""
+    if rendition.bandwidth_bps is None:
+        return limits.first_range_bytes
+    guess = round(rendition.bandwidth_bps / 8 * _KEYFRAME_S)
+    return min(max(guess, limits.first_range_bytes), limits.first_range_bytes * 8)
+
+
+def _decoded(keyframe: Keyframe) -> tuple[RgbPicture, float]:
+    """The stored picture, and the seconds that it took."""
+    started = time.perf_counter()
+    picture = to_stored(decode_keyframe(keyframe))
+    return picture, time.perf_counter() - started
+
+
+def _worth_keeping(frames: list[Frame]) -> tuple[tuple[Frame, ...], int, int]:
+    """The frames that show something new, oldest first; how many were black; how many were duplicates."""
+    kept: list[Frame] = []
+    black = duplicates = 0
+    for frame in sorted(frames, key=lambda frame: frame.at_s):
+        if is_black(frame.picture):
+            black += 1
+        elif any(is_duplicate(frame.picture, other.picture) for other in kept):
+            duplicates += 1
+        else:
+            kept.append(frame)
+    return tuple(kept), black, duplicates
