@@ -29,6 +29,7 @@ EXIT_CODES = {
     Status.BAD_INPUT: 2,
     Status.OFFLINE: 3,
     Status.ADVERTS: 3,
+    Status.BLACK: 3,
     Status.RESTRICTED: 3,
     Status.NOT_FOUND: 4,
 }

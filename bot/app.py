@@ -33,7 +33,7 @@ async def open_service(settings: Settings) -> AsyncIterator[CommandService]:
     recognizer = await asyncio.to_thread(load_recognizer, settings.model)
     streams = settings.streams
     limits = SamplingLimits(
-        segments=streams.frames,
+        frames=streams.frames,
         resolve_s=streams.resolve_timeout_s,
         playlist_s=streams.playlist_timeout_s,
         segments_s=streams.segments_timeout_s,
@@ -43,8 +43,10 @@ async def open_service(settings: Settings) -> AsyncIterator[CommandService]:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         resolver = StreamResolver(lambda: streamlink_session(settings))
         stack.push_async_callback(resolver.aclose)
+        sampler = StreamSampler(resolver, http, limits)
+        stack.push_async_callback(sampler.aclose)
         service = CommandService(
-            sampler=StreamSampler(resolver=resolver, http=http, limits=limits),
+            sampler=sampler,
             recognizer=recognizer,
             url_template=streams.url,
             prefix=settings.commands.prefix,

@@ -23,6 +23,7 @@ class Status(StrEnum):
     OFFLINE = "offline"
     NOT_FOUND = "not_found"
     ADVERTS = "adverts"
+    BLACK = "black"
     RESTRICTED = "restricted"
     UNREACHABLE = "unreachable"
     TOO_SLOW = "too_slow"

@@ -16,6 +16,7 @@ from core.errors import (
     AdvertsOnly,
     BadReference,
     ChannelNotFound,
+    StreamBlack,
     StreamOffline,
     StreamProblem,
     StreamRestricted,
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _STATUS_OF_PROBLEM: dict[type[StreamProblem], Status] = {
     StreamOffline: Status.OFFLINE,
+    StreamBlack: Status.BLACK,
     ChannelNotFound: Status.NOT_FOUND,
     AdvertsOnly: Status.ADVERTS,
     StreamRestricted: Status.RESTRICTED,
@@ -141,12 +143,19 @@ class CommandService:
         except TimeoutError as error:
             raise StreamTooSlow(ref.channel, "the network took too long") from error
         done_s = time.perf_counter()
-        own_steps_ms = {"recognize": (done_s - sampled_s) * 1000, "total": (done_s - began_s) * 1000}
+        elapsed_ms = {
+            "resolve": sample.elapsed.resolve_ms,
+            "playlist": sample.elapsed.playlist_ms,
+            "segments": sample.elapsed.segments_ms,
+            "decode": sample.elapsed.decode_ms,
+            "recognize": (done_s - sampled_s) * 1000,
+            "total": (done_s - began_s) * 1000,
+        }
         return Answer(
             channel=ref.channel,
             status=Status.ANSWERED,
             verdict=verdict,
-            elapsed_ms=MappingProxyType({**sample.elapsed_ms, **own_steps_ms}),
-            fetched_bytes=sample.fetched_bytes,
-            adverts=sample.adverts,
+            elapsed_ms=MappingProxyType(elapsed_ms),
+            fetched_bytes=sample.bytes_fetched,
+            adverts=sample.rejected.adverts,
         )

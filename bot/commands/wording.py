@@ -30,6 +30,7 @@ _PROBLEMS = {
     Status.OFFLINE: "{channel} is offline.",
     Status.NOT_FOUND: "There is no channel called {channel}.",
     Status.ADVERTS: "{channel} shows nothing but adverts just now; ask again in half a minute.",
+    Status.BLACK: "{channel} shows a black picture just now.",
     Status.RESTRICTED: "{channel} is not open to everyone (subscribers only, or closed in this region).",
     Status.UNREACHABLE: "I could not reach the stream of {channel}; ask again in a moment.",
     Status.TOO_SLOW: "The stream of {channel} came too slowly to see anything; ask again in a moment.",

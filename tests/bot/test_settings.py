@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.settings import STARTER_MODEL, Settings, read_settings
+from core.errors import SettingsError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "other.toml"
+    path.write_text(text)
+    return read_settings(path)
+
+
+def problems(tmp_path: Path, text: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    return caught.value.problems
+
+
+def test_without_a_file_the_defaults_serve() -> None:
+    settings = read_settings(None)
+
+    assert settings.streams.url == "https://www.twitch.tv/{channel}"
+    assert settings.streams.frames == 13
+    assert settings.answers.reuse_s == 20
+    assert settings.model.directory == STARTER_MODEL
+
+
+def test_the_shipped_file_states_every_setting_with_its_default() -> None:
+    shipped = read_settings(ROOT / "bot.toml")
+
+    assert shipped.model_dump(exclude={"model": {"directory"}}) == read_settings(None).model_dump(
+        exclude={"model": {"directory"}}
+    )
+    assert shipped.model.directory.resolve() == STARTER_MODEL.resolve()
+    text = (ROOT / "bot.toml").read_text()
+    for section, field in Settings.model_fields.items():
+        assert f"[{section}]" in text
+        assert all(f"{key} = " in text for key in field.annotation.model_fields)  # type: ignore[union-attr]
+
+
+def test_the_file_of_the_working_directory_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "bot.toml").write_text("[streams]\nframes = 5\n")
+
+    assert read_settings(None).streams.frames == 5
+
+
+def test_a_relative_model_directory_starts_at_the_file(tmp_path: Path) -> None:
+    settings = read(tmp_path, '[model]\ndirectory = "here/model"\n')
+
+    assert settings.model.directory == tmp_path / "here/model"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMESPOTTER_STREAMS__FRAMES", "7")
+    monkeypatch.setenv("GAMESPOTTER_TWITCH__GQL_URL", "http://127.0.0.1:1")
+
+    settings = read(tmp_path, "[streams]\nframes = 5\n")
+
+    assert settings.streams.frames == 7
+    assert settings.twitch.gql_url == "http://127.0.0.1:1"
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        [streams]
+        frmes = 3
+        frames = 0
+        url = "https://www.twitch.tv/"
+        [answers]
+        reuse_s = "long"
+        [stream]
+        """,
+    )
+
+    assert len(found) == 5
+    text = "\n".join(found)
+    assert "[streams] frmes: there is no such setting; did you mean 'frames'?" in text
+    assert "[streams] frames: Input should be greater than or equal to 1 (it is 0)." in text
+    assert "[streams] url: " in text
+    assert "[answers] reuse_s: " in text
+    assert "[stream]: there is no such setting; did you mean 'streams'?" in text
+
+
+@pytest.mark.parametrize("value", ["ftp://x", "http://x/path", "127.0.0.1:80", "http://a b"])
+def test_an_address_that_is_no_origin_is_refused(tmp_path: Path, value: str) -> None:
+    assert "[twitch] gql_url" in problems(tmp_path, f'[twitch]\ngql_url = "{value}"\n')[0]
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "[streams\n")
+
+    assert "other.toml is not TOML" in problem
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"There is no settings file .*gone\.toml"):
+        read_settings(tmp_path / "gone.toml")
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_settings(None).streams.frames = 3  # type: ignore[misc]
