@@ -109,7 +109,7 @@ def test_a_directory_in_place_of_a_file_is_named(artifact: Artifact) -> None:
 def test_another_image_convention_is_refused(artifact: Artifact) -> None:
     image = {**MANIFEST["image"], "color": "BGR", "height_px": 240}  # type: ignore[dict-item]
 
-    with pytest.raises(ArtifactError, match="other pictures than this program takes: .*240 instead of 180.*BGR"):
+    with pytest.raises(ArtifactError, match=r"other pictures than this program takes: .*240 instead of 180.*BGR"):
         read_artifact(change(artifact, image=image))
 
 
