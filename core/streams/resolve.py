@@ -17,7 +17,8 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, RequestException, Response
@@ -39,6 +40,7 @@ from core.errors import (
     StreamUnreachable,
 )
 from core.streams.playlist import MAX_PLAYLIST_BYTES, PlaylistError, Rendition, check_playlist_size
+from core.streams.reference import TWITCH_URL_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from core.streams.reference import StreamRef
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
 
@@ -112,34 +116,53 @@ class StreamResolver:
             StreamProblem: ``StreamOffline``, ``ChannelNotFound``, ``StreamRestricted``, ``StreamUnreachable`` or
                 ``StreamTooSlow``.
         """
+        wire = _Wire()
+        outcome = await self._in_thread(
+            f"resolve {ref.channel}",
+            wire,
+            partial(_outcome, self._session_factory, ref, wire, timeout_s=self._timeout_s),
+        )
+        if isinstance(outcome, StreamProblem):
+            raise outcome
+        return outcome
+
+    async def warm(self) -> None:
+        """Do ahead of the first asker what Streamlink does once in a process: read and compile its list of sites."""
+
+        def match() -> None:
+            with suppress(Exception):
+                session = self._session_factory()
+                session.plugins.match_url(TWITCH_URL_TEMPLATE)
+                session.http.close()
+
+        await self._in_thread("resolve nothing yet", _Wire(), match)
+
+    async def _in_thread(self, name: str, wire: _Wire, work: Callable[[], T]) -> T:
+        """Run what never raises in a thread of its own; cancelling cuts its wire."""
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
-        landed: asyncio.Future[ResolvedStream | StreamProblem] = loop.create_future()
-        wire = _Wire()
+        landed: asyncio.Future[T] = loop.create_future()
         ended = self._running[wire] = asyncio.Event()
 
-        def land(outcome: ResolvedStream | StreamProblem) -> None:
+        def land(result: T) -> None:
             del self._running[wire]
             ended.set()
             self._slots.release()
             if not landed.done():
-                landed.set_result(outcome)
+                landed.set_result(result)
 
-        def work() -> None:
-            outcome = _outcome(self._session_factory, ref, wire, timeout_s=self._timeout_s)
+        def run() -> None:
+            result = work()
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(land, outcome)
+                loop.call_soon_threadsafe(land, result)
 
         # Not a ThreadPoolExecutor: the interpreter waits for its threads at exit, even for one that hangs in DNS.
-        threading.Thread(target=work, name=f"resolve {ref.channel}", daemon=True).start()
+        threading.Thread(target=run, name=name, daemon=True).start()
         try:
-            outcome = await landed
+            return await landed
         except asyncio.CancelledError:
             wire.cut()
             raise
-        if isinstance(outcome, StreamProblem):
-            raise outcome
-        return outcome
 
     async def aclose(self, *, patience_s: float = 2.0) -> None:
         """Shut all sockets and wait a moment for the threads to end."""
