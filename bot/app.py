@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import aiohttp
-from streamlink.session import Streamlink
+from streamlink.session.session import Streamlink
 
 from bot.commands.service import CommandService
 from bot.twitch_addresses import detours
