@@ -1,0 +1,201 @@
+"""Who is on the pocket Twitch tonight, and what each of them shows.
+
+A channel is data only. What its pictures are made of is a *source*: a bundled clip, or something drawn
+(``demo/studio.py`` turns a source into segments).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Container(StrEnum):
+    """What a media segment is (RFC 8216 section 3)."""
+
+    MPEG_TS = "ts"
+    FRAGMENTED_MP4 = "mp4"
+
+
+class Adverts(StrEnum):
+    """Where the window of a new viewer has adverts."""
+
+    NONE = "none"
+    PREROLL = "preroll"
+    ALWAYS = "always"
+
+
+class Closed(StrEnum):
+    """Why usher refuses an anonymous viewer, in usher's own ``error_code``."""
+
+    SUBSCRIBERS_ONLY = "unauthorized_entitlements"
+    GEO_BLOCKED = "content_geoblocked"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundledClip:
+    """A recording in ``demo/clips/``; ``name`` is the file's name without its ending."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnGame:
+    """A game that no network was trained on: ``demo/drawings.py`` draws it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FullHdClip:
+    """A bundled clip made big: 1080p60 at 6 Mbit/s with its 360p rendition, for benchmarks (made once, cached)."""
+
+    name: str
+
+
+Source: TypeAlias = BundledClip | DrawnGame | FullHdClip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """One channel as its broadcaster set it up.
+
+    Attributes:
+        login: the lower-case name in the address.
+        display_name: the same name as its owner spells it.
+        title: the title of the (last) broadcast.
+        declared_category: what the broadcaster says to be playing; None says nothing.
+        source: what the stream shows; None is offline.
+        container: of the media segments.
+        adverts: in the window of a new viewer.
+        closed: why an anonymous viewer is refused; None lets everybody in.
+        on_air_for: how long the stream had been live when the server started.
+        window_segments: segments of 2 s that a media playlist lists.
+    """
+
+    login: str
+    display_name: str
+    title: str
+    declared_category: str | None
+    source: Source | None
+    container: Container = Container.MPEG_TS
+    adverts: Adverts = Adverts.NONE
+    closed: Closed | None = None
+    on_air_for: timedelta = timedelta(hours=1, minutes=47)
+    window_segments: int = 15
+
+
+def demo_channels() -> tuple[Channel, ...]:
+    """The channels of ``make demo``, in the order in which they are announced."""
+    return (
+        Channel(
+            login="mira_plays",
+            display_name="Mira_Plays",
+            title="old demons, new coffee",
+            declared_category="Freedoom",
+            source=BundledClip(name="doom__s01"),
+        ),
+        Channel(
+            login="pixelpekka",
+            display_name="PixelPekka",
+            title="chill & chat while I slide around",
+            declared_category="Just Chatting",
+            source=BundledClip(name="supertux__s01"),
+        ),
+        Channel(
+            login="trainspotter_tom",
+            display_name="Trainspotter_Tom",
+            title="one more station then bed",
+            declared_category="OpenTTD",
+            source=BundledClip(name="openttd__s00"),
+        ),
+        Channel(
+            login="blockybea",
+            display_name="BlockyBea",
+            title="!discord | day 112 of the castle",
+            declared_category="Minecraft",
+            source=BundledClip(name="minetest__s01"),
+        ),
+        Channel(
+            login="hookshot_hana",
+            display_name="hookshot_hana",
+            title="ctf scrims",
+            declared_category="Teeworlds",
+            source=BundledClip(name="teeworlds__s00"),
+            container=Container.FRAGMENTED_MP4,
+        ),
+        Channel(
+            login="grenade_gus",
+            display_name="Grenade_Gus",
+            title="hogs of war crimes",
+            declared_category=None,
+            source=BundledClip(name="hedgewars__s00"),
+        ),
+        Channel(
+            login="captainwesna",
+            display_name="CaptainWesna",
+            title="campaign on hard, no reloads",
+            declared_category="The Battle for Wesnoth",
+            source=BundledClip(name="wesnoth__s00"),
+        ),
+        Channel(
+            login="slopesandstuff",
+            display_name="SlopesAndStuff",
+            title="speedruns all evening",
+            declared_category="Special Events",
+            source=BundledClip(name="etr__s00"),
+        ),
+        Channel(
+            login="rookandroll",
+            display_name="RookAndRoll",
+            title="!lichess blitz until I tilt",
+            declared_category="Chess",
+            source=BundledClip(name="chess__s00"),
+        ),
+        Channel(
+            login="lemming_lou",
+            display_name="Lemming_Lou",
+            title="thank you for watching the adverts",
+            declared_category="Pingus",
+            source=BundledClip(name="pingus__s01"),
+            adverts=Adverts.PREROLL,
+        ),
+        Channel(
+            login="adbreak_andy",
+            display_name="AdBreak_Andy",
+            title="be right back",
+            declared_category="OpenTTD",
+            source=BundledClip(name="openttd__s00"),
+            adverts=Adverts.ALWAYS,
+        ),
+        Channel(
+            login="homebrew_hank",
+            display_name="Homebrew_Hank",
+            title="showing off my own game, wishlist it!",
+            declared_category="Software and Game Development",
+            source=DrawnGame(),
+        ),
+        Channel(
+            login="sleepy_sam",
+            display_name="Sleepy_Sam",
+            title="see you on friday",
+            declared_category="Freedoom",
+            source=None,
+        ),
+        Channel(
+            login="subs_only_sue",
+            display_name="Subs_Only_Sue",
+            title="subscribers' night",
+            declared_category="SuperTux",
+            source=BundledClip(name="supertux__s01"),
+            closed=Closed.SUBSCRIBERS_ONLY,
+        ),
+        Channel(
+            login="faraway_finn",
+            display_name="Faraway_Finn",
+            title="league finals, home region only",
+            declared_category="Teeworlds",
+            source=BundledClip(name="teeworlds__s00"),
+            closed=Closed.GEO_BLOCKED,
+        ),
+    )
