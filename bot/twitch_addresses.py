@@ -17,7 +17,11 @@ _TWITCH_USHER = "https://usher.ttvnw.net/"
 
 
 class Detour(HTTPAdapter):
-    """Sends the requests of one origin to another, and lets the caller see its own address in the response."""
+    """Sends the requests of one origin to another.
+
+    The response keeps the address that really answered: Streamlink refuses a playlist of an https address that lists
+    http ones, as a stand-in's does.
+    """
 
     def __init__(self, goal: str) -> None:
         """Lead to ``goal``, an origin such as ``http://127.0.0.1:8080``."""
@@ -34,12 +38,9 @@ class Detour(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send the request to the other origin."""
-        asked_for = request.url or ""
-        there = urlsplit(asked_for)._replace(scheme=self._goal.scheme, netloc=self._goal.netloc)
+        there = urlsplit(request.url or "")._replace(scheme=self._goal.scheme, netloc=self._goal.netloc)
         request.url = urlunsplit(there)
-        response = super().send(request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
-        response.url = asked_for
-        return response
+        return super().send(request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
 
 
 def detours(*, gql_url: str | None, usher_url: str | None) -> dict[str, Detour]:
