@@ -57,8 +57,9 @@ def film_of(pictures: Iterable[RgbPicture], *, width_px: int, height_px: int, fp
     return buffer.getvalue()
 
 
-def shrink(film: bytes, *, width_px: int, height_px: int) -> bytes:
-    """Encode a film anew at another size, with keyframes where it had them, so that both cut alike."""
+def shrink_to_160p(film: bytes) -> bytes:
+    """Encode a film anew with 160 lines and keyframes where it had them, so that both cut alike."""
+    width_px, height_px = 284, 160
     buffer = io.BytesIO()
     with (
         av.open(io.BytesIO(film), "r", options={"ignore_editlist": "1"}) as source,

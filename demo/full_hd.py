@@ -52,7 +52,14 @@ _P1080_OPTIONS = {
     "nal-hrd": "cbr",
     "sc_threshold": "0",
 }
-_P360_OPTIONS = {"preset": "fast", "b": "630k", "maxrate": "700k", "bufsize": "1400k", "sc_threshold": "0"}
+_P360_OPTIONS = {
+    # With its sound, Twitch's transcodes of this size declare 630 kbit/s, constant.
+    "preset": "fast",
+    "b": "600k",
+    "maxrate": "600k",
+    "bufsize": "600k",
+    "sc_threshold": "0",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,18 +182,19 @@ def _read(place: Path) -> FullHdFilms | None:
 
 
 def _write(place: Path, films: FullHdFilms) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
     try:
-        (beside / "1080p60.mp4").write_bytes(films.p1080)
-        (beside / "360p30.mp4").write_bytes(films.p360)
-        (beside / "sha256.json").write_text(json.dumps(_sums(films)), "utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{place.name}.", dir=place.parent) as name:
+            beside = Path(name) / "films"
+            beside.mkdir()
+            (beside / "1080p60.mp4").write_bytes(films.p1080)
+            (beside / "360p30.mp4").write_bytes(films.p360)
+            (beside / "sha256.json").write_text(json.dumps(_sums(films)), "utf-8")
+            shutil.rmtree(place, ignore_errors=True)
+            beside.rename(place)
     except OSError as error:
         # Films that cannot be kept are as good as others; another process may just have kept its own.
         print(f"The 1080p60 films could not be kept in {place}: {error}", file=sys.stderr)
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _sums(films: FullHdFilms) -> dict[str, str]:

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from demo.renditions import Quality
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -44,7 +46,7 @@ def master_playlist(
     *,
     now: datetime,
     live_since: datetime,
-    address: Callable[[Rendition], str],
+    address: Callable[[Quality], str],
 ) -> str:
     """What usher answers: the renditions of a live channel, best first."""
     info = {
@@ -58,23 +60,23 @@ def master_playlist(
     }
     lines = ["#EXTM3U", "#EXT-X-TWITCH-INFO:" + ",".join(f'{key}="{value}"' for key, value in info.items())]
     for index, rendition in enumerate(renditions):
-        name = f"{rendition.name} (source)" if index == 0 else rendition.name
-        automatic = "NO" if rendition.audio_only else "YES"
+        name = f"{rendition.quality} (source)" if index == 0 else rendition.quality
+        automatic = "NO" if rendition.quality is Quality.AUDIO_ONLY else "YES"
         lines.append(
-            f'#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="{rendition.name}",NAME="{name}",'
+            f'#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="{rendition.quality}",NAME="{name}",'
             f"AUTOSELECT={automatic},DEFAULT={automatic}"
         )
         picture = (
             ""
-            if rendition.audio_only
+            if rendition.quality is Quality.AUDIO_ONLY
             else f",RESOLUTION={rendition.width_px}x{rendition.height_px},FRAME-RATE={rendition.fps:.3f}"
         )
         lines.append(
             f'#EXT-X-STREAM-INF:BANDWIDTH={rendition.bits_per_s},CODECS="{rendition.codecs}"{picture},'
-            f'VIDEO="{rendition.name}",STABLE-VARIANT-ID="{rendition.name}",IVS-NAME="{rendition.name}",'
+            f'VIDEO="{rendition.quality}",STABLE-VARIANT-ID="{rendition.quality}",IVS-NAME="{rendition.quality}",'
             f'IVS-GROUPS="landscape",IVS-VARIANT-SOURCE="{"source" if index == 0 else "transcode"}"'
         )
-        lines.append(address(rendition))
+        lines.append(address(rendition.quality))
     return "\n".join(lines) + "\n"
 
 

@@ -21,7 +21,7 @@ from demo.channels import Adverts, Channel, Closed, Container
 from demo.faults import Fault, Faults
 from demo.graphql import answer, signature
 from demo.playlists import MediaAddresses, master_playlist, media_playlist
-from demo.renditions import P360, Rendition, renditions_of
+from demo.renditions import Quality, renditions_of
 from demo.shaping import Lines
 from demo.studio import Studio
 from demo.timeline import Slot, Timeline, utc_now
@@ -115,7 +115,7 @@ class PocketTwitch:
         app = web.Application()
         app.router.add_post("/gql", self._handler(Kind.GRAPHQL, self._graphql))
         app.router.add_get("/api/v2/channel/hls/{login}.m3u8", self._handler(Kind.MASTER, self._usher))
-        edge = "/v1/{login}/{rendition}"
+        edge = "/v1/{login}/{quality}"
         app.router.add_get(f"{edge}/{{session}}.m3u8", self._handler(Kind.PLAYLIST, self._playlist))
         for name in ("init", "advert-init"):
             app.router.add_get(f"{edge}/{{name:{name}}}.mp4", self._handler(Kind.INIT, self._init))
@@ -148,9 +148,9 @@ class PocketTwitch:
         for channel in self._channels.values():
             if channel.source is not None and channel.closed is None:
                 await self._studio.durations_s(channel.source)
-                await self._studio.reel(channel.source, P360, channel.container)
+                await self._studio.reel(channel.source, Quality.P360, channel.container)
                 if channel.adverts is not Adverts.NONE:
-                    await self._studio.advert_reel(P360, channel.container)
+                    await self._studio.advert_reel(Quality.P360, channel.container)
 
     # What is answered
 
@@ -183,7 +183,7 @@ class PocketTwitch:
             renditions_of(channel.source),
             now=now,
             live_since=timeline.live_since,
-            address=lambda rendition: f"{self._edge(channel, rendition)}/{session}.m3u8",
+            address=lambda quality: f"{self._edge(channel, quality)}/{session}.m3u8",
         )
         return _Answer(body=text.encode(), content_type=_PLAYLIST_TYPE)
 
@@ -192,8 +192,8 @@ class PocketTwitch:
         session = request.match_info["session"]
         if found is None or not session.isdecimal():
             return _error(404, "There is no such playlist.")
-        channel, source, rendition = found
-        container = _container(channel, rendition)
+        channel, source, quality = found
+        container = _container(channel, quality)
         timeline = await self._timeline(channel, source)
         now = self._clock()
         advert_slots = 1 if channel.adverts is Adverts.NONE else await self._studio.advert_segments()
@@ -203,7 +203,7 @@ class PocketTwitch:
             advert_reel_slots=advert_slots,
             now=now,
         )
-        edge = self._edge(channel, rendition)
+        edge = self._edge(channel, quality)
 
         def segment(slot: Slot) -> str:
             what = "advert" if slot.advert else "stream"
@@ -228,28 +228,28 @@ class PocketTwitch:
         missing = _error(404, "There is no such segment.")
         if found is None:
             return missing
-        channel, source, rendition = found
-        container = _container(channel, rendition)
+        channel, source, quality = found
+        container = _container(channel, quality)
         timeline = await self._timeline(channel, source)
         sequence, index = int(request.match_info["sequence"]), int(request.match_info["index"])
         if request.match_info["container"] != container or not timeline.can_be_fetched(sequence, self._clock()):
             return missing
-        reel = await self._reel(channel, source, rendition, advert=request.match_info["what"] == "advert")
+        reel = await self._reel(channel, source, quality, advert=request.match_info["what"] == "advert")
         if index >= len(reel.segments):
             return missing
         return _Answer(body=reel.segments[index].data, content_type=_MEDIA_TYPE[container])
 
-    def _find(self, request: web.Request) -> tuple[Channel, Source, Rendition] | None:
+    def _find(self, request: web.Request) -> tuple[Channel, Source, Quality] | None:
         channel = self._channels.get(request.match_info["login"])
         if channel is None or channel.source is None or channel.closed is not None:
             return None
         for rendition in renditions_of(channel.source):
-            if rendition.name == request.match_info["rendition"]:
-                return channel, channel.source, rendition
+            if rendition.quality == request.match_info["quality"]:
+                return channel, channel.source, rendition.quality
         return None
 
-    def _edge(self, channel: Channel, rendition: Rendition) -> str:
-        return f"{self._base_url}/v1/{channel.login}/{rendition.name}"
+    def _edge(self, channel: Channel, quality: Quality) -> str:
+        return f"{self._base_url}/v1/{channel.login}/{quality}"
 
     async def _timeline(self, channel: Channel, source: Source) -> Timeline:
         return Timeline(
@@ -258,11 +258,11 @@ class PocketTwitch:
             window_slots=channel.window_segments,
         )
 
-    async def _reel(self, channel: Channel, source: Source, rendition: Rendition, *, advert: bool) -> Reel:
-        container = _container(channel, rendition)
+    async def _reel(self, channel: Channel, source: Source, quality: Quality, *, advert: bool) -> Reel:
+        container = _container(channel, quality)
         if advert:
-            return await self._studio.advert_reel(rendition, container)
-        return await self._studio.reel(source, rendition, container)
+            return await self._studio.advert_reel(quality, container)
+        return await self._studio.reel(source, quality, container)
 
     # How it is sent
 
@@ -343,8 +343,8 @@ class PocketTwitch:
         return web.Response(status=499)
 
 
-def _container(channel: Channel, rendition: Rendition) -> Container:
-    return Container.MPEG_TS if rendition.audio_only else channel.container
+def _container(channel: Channel, quality: Quality) -> Container:
+    return Container.MPEG_TS if quality is Quality.AUDIO_ONLY else channel.container
 
 
 def _requested_part(request: web.Request, size_bytes: int) -> range | None:

@@ -145,7 +145,7 @@ def _cuts(pictures: InputContainer, sounds: InputContainer) -> list[_Cut]:
     groups: list[list[Packet]] = []
     opened_at_s = 0.0
     end_s = 0.0
-    for packet in pictures.demux(pictures.streams.video[0]):
+    for packet in pictures.demux(*pictures.streams.video[:1]) if pictures.streams.video else ():
         if packet.pts is None or packet.dts is None:
             continue  # the demuxer's empty last packet
         at_s = _seconds(packet.pts, packet)

@@ -10,9 +10,9 @@ from async_lru import alru_cache
 
 from demo import drawings, footage
 from demo.channels import BundledClip, Container, DrawnGame, FullHdClip, Source
-from demo.full_hd import full_hd_films
+from demo.full_hd import FullHdFilms, full_hd_films
 from demo.reels import Reel, cut_fragmented_mp4, cut_mpeg_ts, cut_sound_only
-from demo.renditions import P160, P360, P1080, Rendition
+from demo.renditions import Quality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_SOUND_S = 45.0
-"""Longer than the longest film."""
+_SOUND_S, _LONG_SOUND_S = 24.0, 45.0
+"""Longer than the longest bundled clip, and than the longest film."""
 
 
 class Studio:
@@ -34,6 +34,7 @@ class Studio:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="studio")
         self._film = alru_cache(maxsize=None)(self._make_film)
         self._advert_film = alru_cache(maxsize=None)(self._make_advert_film)
+        self._full_hd = alru_cache(maxsize=None)(self._make_full_hd)
         self._sound = alru_cache(maxsize=None)(self._make_sound)
         self._reel = alru_cache(maxsize=None)(self._make_reel)
         self._advert_reel = alru_cache(maxsize=None)(self._make_advert_reel)
@@ -47,66 +48,67 @@ class Studio:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for cache in (self._reel, self._advert_reel, self._film, self._advert_film, self._sound):
+        for cache in (self._reel, self._advert_reel, self._film, self._advert_film, self._full_hd, self._sound):
             await cache.cache_close()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
-    async def reel(self, source: Source, rendition: Rendition, container: Container) -> Reel:
+    async def reel(self, source: Source, quality: Quality, container: Container) -> Reel:
         """One loop of a source in one quality."""
-        return await self._reel(source, rendition, container)
+        return await self._reel(source, quality, container)
 
-    async def advert_reel(self, rendition: Rendition, container: Container) -> Reel:
+    async def advert_reel(self, quality: Quality, container: Container) -> Reel:
         """One loop of the advert in one quality."""
-        return await self._advert_reel(rendition, container)
+        return await self._advert_reel(quality, container)
 
     async def durations_s(self, source: Source) -> tuple[float, ...]:
         """The segments' lengths, which all renditions of a source share."""
-        return (await self._reel(source, P360, Container.MPEG_TS)).durations_s
+        return (await self._reel(source, Quality.P360, Container.MPEG_TS)).durations_s
 
     async def advert_segments(self) -> int:
         """How many segments the advert has in any quality."""
-        return len((await self._advert_reel(P360, Container.MPEG_TS)).segments)
+        return len((await self._advert_reel(Quality.P360, Container.MPEG_TS)).segments)
 
-    async def _make_reel(self, source: Source, rendition: Rendition, container: Container) -> Reel:
-        film = await self._film(source, P360 if rendition.audio_only else rendition)
-        return await self._cut(film, rendition, container)
+    async def _make_reel(self, source: Source, quality: Quality, container: Container) -> Reel:
+        film = await self._film(source, Quality.P360 if quality is Quality.AUDIO_ONLY else quality)
+        return await self._cut(film, quality, container, _LONG_SOUND_S if isinstance(source, FullHdClip) else _SOUND_S)
 
-    async def _make_advert_reel(self, rendition: Rendition, container: Container) -> Reel:
-        film = await self._advert_film(P360 if rendition.audio_only else rendition)
-        return await self._cut(film, rendition, container)
+    async def _make_advert_reel(self, quality: Quality, container: Container) -> Reel:
+        film = await self._advert_film(Quality.P360 if quality is Quality.AUDIO_ONLY else quality)
+        return await self._cut(film, quality, container, _SOUND_S)
 
-    async def _cut(self, film: bytes, rendition: Rendition, container: Container) -> Reel:
-        sound = await self._sound()
-        if rendition.audio_only:
+    async def _cut(self, film: bytes, quality: Quality, container: Container, sound_s: float) -> Reel:
+        sound = await self._sound(sound_s)
+        if quality is Quality.AUDIO_ONLY:
             return await self._in_thread(cut_sound_only, film, sound)
         cut = cut_mpeg_ts if container is Container.MPEG_TS else cut_fragmented_mp4
         return await self._in_thread(cut, film, sound)
 
-    async def _make_film(self, source: Source, rendition: Rendition) -> bytes:
-        match source, rendition:
-            case FullHdClip(name=name), _ if rendition in (P1080, P360):
-                films = await self._in_thread(full_hd_films, name)
-                return films.p1080 if rendition == P1080 else films.p360
-            case BundledClip(name=name), _ if rendition == P360:
+    async def _make_film(self, source: Source, quality: Quality) -> bytes:
+        match source, quality:
+            case FullHdClip(name=name), Quality.P1080 | Quality.P360:
+                films = await self._full_hd(name)
+                return films.p1080 if quality is Quality.P1080 else films.p360
+            case BundledClip(name=name), Quality.P360:
                 return await self._in_thread(footage.bundled_clip, name)
-            case DrawnGame(), _ if rendition == P360:
+            case DrawnGame(), Quality.P360:
                 return await self._in_thread(drawings.game_film)
             case _:
-                return await self._smaller(await self._film(source, P360), rendition)
+                return await self._in_thread(footage.shrink_to_160p, await self._film(source, Quality.P360))
 
-    async def _make_advert_film(self, rendition: Rendition) -> bytes:
-        if rendition == P160:
-            return await self._smaller(await self._advert_film(P360), rendition)
-        return await self._in_thread(drawings.advert_film, rendition.width_px, rendition.height_px)
+    async def _make_advert_film(self, quality: Quality) -> bytes:
+        match quality:
+            case Quality.P1080:
+                return await self._in_thread(drawings.advert_film, 1920, 1080)
+            case Quality.P160:
+                return await self._in_thread(footage.shrink_to_160p, await self._advert_film(Quality.P360))
+            case _:
+                return await self._in_thread(drawings.advert_film, 640, 360)
 
-    async def _smaller(self, film: bytes, rendition: Rendition) -> bytes:
-        def shrink() -> bytes:
-            return footage.shrink(film, width_px=rendition.width_px, height_px=rendition.height_px)
+    async def _make_full_hd(self, name: str) -> FullHdFilms:
+        return await self._in_thread(full_hd_films, name)
 
-        return await self._in_thread(shrink)
-
-    async def _make_sound(self) -> bytes:
-        return await self._in_thread(footage.room_tone, _SOUND_S)
+    async def _make_sound(self, duration_s: float) -> bytes:
+        return await self._in_thread(footage.room_tone, duration_s)
 
     async def _in_thread(self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         loop = asyncio.get_running_loop()

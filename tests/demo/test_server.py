@@ -203,11 +203,11 @@ async def test_every_fault_is_seen_by_the_viewer_and_ends_with_the_server(clock,
 
 
 def test_a_share_of_faults_is_the_same_in_every_run():
-    draws = [[Faults({Kind.SEGMENT: Fault.RESET}, share=0.05, seed=3)][0] for _ in range(2)]
-    first, second = ([faults.draw(Kind.SEGMENT) for _ in range(400)] for faults in draws)
+    runs = [Faults({Kind.SEGMENT: Fault.RESET}, share=0.05, seed=3) for _ in range(2)]
+    first, second = ([faults.draw(Kind.SEGMENT) for _ in range(400)] for faults in runs)
     assert first == second
     assert 5 <= first.count(Fault.RESET) <= 40
-    assert draws[0].draw(Kind.PLAYLIST) is None
+    assert runs[0].draw(Kind.PLAYLIST) is None
 
 
 async def test_a_taken_port_is_an_os_error_and_leaves_nothing(quick):

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
+from demo.conversation import play, unanswered
+
+SCRIPT = ("!help", "!game a", "!game b")
+
+ECHO = """
+import os, sys
+print(os.environ["GAMESPOTTER_TWITCH__GQL_URL"], os.environ["GAMESPOTTER_TWITCH__USHER_URL"])
+for line in sys.stdin:
+    print("> " + line.strip(), flush=True)
+    print("an answer", flush=True)
+"""
+
+
+def bot(code):
+    return (sys.executable, "-c", code)
+
+
+def test_every_question_needs_a_line_of_its_own():
+    assert unanswered(SCRIPT, ["> !help", "x", "> !game a", "y", "> !game b", "z"]) == ()
+    assert unanswered(SCRIPT, ["hello", "> !help", "", "> !game a", "y", "y", "> !game b"]) == ("!help", "!game b")
+    assert unanswered(SCRIPT, []) == SCRIPT
+
+
+async def test_what_the_bot_says_is_printed(capsys):
+    outcome = await play("http://127.0.0.1:9", SCRIPT, command=bot(ECHO))
+    assert (outcome.exit_code, outcome.unanswered) == (0, ())
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "http://127.0.0.1:9 http://127.0.0.1:9"
+    assert printed[1:3] == ["> !help", "an answer"]
+
+
+async def test_a_bot_that_fails_is_reported():
+    outcome = await play("http://127.0.0.1:9", SCRIPT, command=bot("raise SystemExit(7)"))
+    assert outcome.exit_code == 7
+    assert outcome.unanswered == SCRIPT
+
+
+async def test_a_bot_that_never_ends_is_ended():
+    outcome = await play("http://127.0.0.1:9", SCRIPT, command=bot("import time; time.sleep(60)"), limit_s=0.5)
+    assert outcome.exit_code is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="looks a process up as POSIX does")
+async def test_no_bot_is_left_when_the_demo_is_cancelled(capsys):
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    playing = asyncio.create_task(play("http://127.0.0.1:9", SCRIPT, command=bot(code)))
+    pid = ""
+    while not pid:
+        await asyncio.sleep(0.05)
+        pid = capsys.readouterr().out.strip()
+    playing.cancel()
+    await asyncio.wait([playing])
+    assert playing.cancelled()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
+
+
+async def demo(*arguments):
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "demo",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends signals as POSIX does")
+@pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+async def test_serve_says_where_it_is_and_ends_by_a_signal(sent, exit_code):
+    process = await demo("serve")
+    assert process.stdout is not None
+    first = (await process.stdout.readline()).decode()
+    assert "http://127.0.0.1:" in first
+    process.send_signal(sent)
+    out, err = await process.communicate()
+    assert process.returncode == exit_code
+    assert b"mira_plays" in out
+    assert err == b""
+
+
+async def test_a_taken_port_is_one_sentence(twitch):
+    process = await demo("serve", "--port", twitch.base_url.rpartition(":")[2])
+    out, err = await process.communicate()
+    assert process.returncode == 1
+    assert out == b""
+    assert err.decode().count("\n") == 1
+    assert "port is taken" in err.decode()
