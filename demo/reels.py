@@ -142,10 +142,12 @@ def _open(data: bytes) -> InputContainer:
 
 
 def _cuts(pictures: InputContainer, sounds: InputContainer) -> list[_Cut]:
+    if not pictures.streams.video:
+        raise ValueError("the film holds no pictures")
     groups: list[list[Packet]] = []
     opened_at_s = 0.0
     end_s = 0.0
-    for packet in pictures.demux(*pictures.streams.video[:1]) if pictures.streams.video else ():
+    for packet in pictures.demux(pictures.streams.video[0]):
         if packet.pts is None or packet.dts is None:
             continue  # the demuxer's empty last packet
         at_s = _seconds(packet.pts, packet)

@@ -74,7 +74,7 @@ def test_sound_alone_has_no_pictures(sound):
 
 
 def test_a_film_without_pictures_is_refused(sound):
-    with pytest.raises(ValueError, match="no keyframe"):
+    with pytest.raises(ValueError, match="no pictures"):
         cut_mpeg_ts(sound, sound)
 
 
