@@ -88,7 +88,7 @@ async def _ask(settings: Settings, identify: Identify) -> Reply:
     # Imported here, so that --help and a mistake in the settings are answered at once.
     from bot.app import open_service  # noqa: PLC0415
 
-    async with open_service(settings) as service:
+    async with open_service(settings, many_asks=False) as service:
         return await service.handle(Request(command=identify))
 
 
@@ -96,7 +96,7 @@ async def _console(settings: Settings) -> None:
     from bot.app import open_service  # noqa: PLC0415
     from bot.chat.console import ConsoleChat  # noqa: PLC0415
 
-    async with open_service(settings) as service:
+    async with open_service(settings, many_asks=True) as service:
         await ConsoleChat(prefix=settings.commands.prefix).run(service.handle)
 
 

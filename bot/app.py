@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[CommandService]:
+async def open_service(settings: Settings, *, many_asks: bool) -> AsyncIterator[CommandService]:
     """Build the service and everything below it, run it, and take it down again.
+
+    Args:
+        settings: all of them.
+        many_asks: whether it is worth while to do ahead, and beside, what only the first ask would wait for.
 
     Raises:
         ArtifactError: the model cannot be used.
@@ -41,7 +45,7 @@ async def open_service(settings: Settings) -> AsyncIterator[CommandService]:
     )
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        resolver = StreamResolver(lambda: streamlink_session(settings))
+        resolver = StreamResolver(lambda: streamlink_session(settings), timeout_s=streams.resolve_timeout_s)
         stack.push_async_callback(resolver.aclose)
         sampler = StreamSampler(resolver, http, limits)
         stack.push_async_callback(sampler.aclose)
@@ -54,12 +58,15 @@ async def open_service(settings: Settings) -> AsyncIterator[CommandService]:
             recognize_timeout_s=settings.model.timeout_s,
         )
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(recognizer.run(), name="recognizer")
+            serving = [group.create_task(recognizer.run(), name="recognizer")]
+            if many_asks:
+                serving.append(group.create_task(resolver.warm(), name="warm-up"))
             try:
                 yield service
             finally:
                 await service.aclose()
-                serving.cancel()
+                for task in serving:
+                    task.cancel()
 
 
 def load_recognizer(model: ModelSettings) -> Recognizer:
