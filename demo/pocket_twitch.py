@@ -143,14 +143,22 @@ class PocketTwitch:
     ) -> None:
         await self._opened.aclose()
 
-    async def prepare(self) -> None:
-        """Make ahead of time what the first viewers of each channel will ask for."""
+    async def prepare(self, *qualities: Quality) -> None:
+        """Make ahead of time what viewers of each channel will ask for.
+
+        Args:
+            qualities: which ones, where a channel has them; 360p when none is named.
+        """
         for channel in self._channels.values():
-            if channel.source is not None and channel.closed is None:
-                await self._studio.durations_s(channel.source)
-                await self._studio.reel(channel.source, Quality.P360, channel.container)
-                if channel.adverts is not Adverts.NONE:
-                    await self._studio.advert_reel(Quality.P360, channel.container)
+            if channel.source is None or channel.closed is not None:
+                continue
+            await self._studio.durations_s(channel.source)
+            for rendition in renditions_of(channel.source):
+                quality = rendition.quality
+                if quality in (qualities or (Quality.P360,)):
+                    await self._studio.reel(channel.source, quality, _container(channel, quality))
+                    if channel.adverts is not Adverts.NONE:
+                        await self._studio.advert_reel(quality, _container(channel, quality))
 
     # What is answered
 
