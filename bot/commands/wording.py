@@ -21,7 +21,7 @@ _REFERENCE_FAULTS = {
     ReferenceFault.EMPTY: "Name a channel, for example: {prefix}game some_channel",
     ReferenceFault.TOO_SHORT: "{text} is too short for a channel: a name has 2 to 25 characters.",
     ReferenceFault.TOO_LONG: "{text} is too long for a channel: a name has 2 to 25 characters.",
-    ReferenceFault.OTHER_SITE: "I only look at Twitch channels; {text} is somewhere else.",
+    ReferenceFault.OTHER_SITE: "{text} is not on the site that I look at; give a channel's name.",
     ReferenceFault.NOT_A_CHANNEL: "{text} is not a channel. Give its name or address, like twitch.tv/some_channel.",
     ReferenceFault.BAD_CHARACTER: "{text} is not a channel name: only the letters a to z, digits and _ occur in one.",
 }

@@ -138,6 +138,17 @@ async def test_every_other_outcome_has_its_exit_code_and_one_sentence(
     assert ended.err.count("\n") == 1
 
 
+async def test_another_address_than_twitchs_can_be_looked_at(bot: Bot) -> None:
+    base_url = bot.environment["GAMESPOTTER_TWITCH__GQL_URL"]
+
+    ended = await bot.run(
+        "ask", "--json", "live_one", GAMESPOTTER_STREAMS__URL=f"{base_url}/v1/{{channel}}/360p30/0.m3u8"
+    )
+
+    assert ended.code == 0
+    assert json.loads(ended.out)["elapsed_ms"]["playlist"] < json.loads(ended.out)["elapsed_ms"]["total"]
+
+
 async def test_a_twitch_that_does_not_answer_ends_with_1(bot: Bot) -> None:
     ended = await bot.run("ask", "live_one", GAMESPOTTER_TWITCH__GQL_URL="http://127.0.0.1:9")
 
