@@ -25,6 +25,11 @@ MAX_PICTURE_PX = 4096 * 2304
 _MAX_BOX_BYTES = 1 << 20
 """A moov or moof box that is larger describes no live segment."""
 
+_FIRST_BOXES = frozenset(
+    {b"styp", b"ftyp", b"sidx", b"ssix", b"emsg", b"prft", b"free", b"skip", b"uuid", b"moov", b"moof"}
+)
+"""What a fragmented MP4 segment may begin with (ISO 14496-12 section 8.16, ISO 23000-19 section 7.3.2.3)."""
+
 _TS_PACKET_BYTES = 188
 _TS_SYNC = 0x47
 _PAT_PID = 0
@@ -95,7 +100,7 @@ class KeyframeCutter:
             return None
         if self._head[0] == _TS_SYNC:
             self._reader = _TransportStreamReader()
-        elif self._head[4:8].isalnum():
+        elif bytes(self._head[4:8]) in _FIRST_BOXES:
             self._reader = _FragmentReader(init=self._init)
         else:
             raise KeyframeError("neither MPEG-TS nor fragmented MP4")

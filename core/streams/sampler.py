@@ -339,6 +339,8 @@ class StreamSampler:
                     # Decoding begins now; leaving this block reads the rest of the range meanwhile.
                     decoding = self._decode(keyframe)
                     break
+                if (cutter.wanted_bytes or 0) > self._limits.segment_bytes:
+                    raise KeyframeError("the first keyframe ends further in than is read of a segment")
         if decoding is None:
             keyframe = cutter.finish()
             if keyframe is None:
@@ -369,7 +371,7 @@ class StreamSampler:
             _Refused: the server answered with another status.
             aiohttp.ClientError: the connection failed.
         """
-        origin = 0
+        origin, most_skipped = 0, limit
         if within is not None:
             origin, limit = within.start, min(limit, within.length)
         taken = 0
@@ -383,7 +385,7 @@ class StreamSampler:
                 if not is_part and response.status != 200:
                     raise _Refused(response.status)
                 skip, left = (0, length) if is_part else (start, limit - taken)
-                if skip > limit:
+                if skip > most_skipped:
                     raise _Refused(response.status)
                 try:
                     async for received in response.content.iter_any():
