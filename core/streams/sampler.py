@@ -177,7 +177,7 @@ class StreamSampler:
         self._threads = ThreadPoolExecutor(max_workers=decoders, thread_name_prefix="decode")
 
     async def aclose(self) -> None:
-        """End the decoding threads."""
+        """End the decoding threads; waits for what they have begun, a few milliseconds of work."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def sample(self, ref: StreamRef) -> Sample:
@@ -299,7 +299,7 @@ class StreamSampler:
                         walk.failures[segment] = _Failure.of(error)
                         return
                     walk.frames.append(Frame(picture=picture, at_s=segment.at_s))
-                    if len(walk.frames) == enough:
+                    if len(walk.frames) == enough and not deadline.expired():
                         deadline.reschedule(min(ends_at, loop.time() + self._limits.straggler_s))
 
                 for segment in segments:
@@ -325,22 +325,28 @@ class StreamSampler:
         """Read a segment until its first keyframe is complete, and decode that one."""
 
         def ask(taken: int) -> int:
-            if cutter.wanted_bytes is not None and cutter.wanted_bytes > taken:
-                return cutter.wanted_bytes - taken
+            wanted = cutter.wanted_bytes
+            if wanted is not None and wanted > self._limits.segment_bytes:
+                raise KeyframeError("the first keyframe ends further in than is read of a segment")
+            if wanted is not None and wanted > taken:
+                return wanted - taken
             return first_bytes if taken == 0 else next_range_bytes(first_bytes, taken)
 
         keyframe: Keyframe | None = None
         decoding: asyncio.Future[tuple[RgbPicture, float]] | None = None
         chunks = self._chunks(walk, segment.url, segment.byterange, self._limits.segment_bytes, ask)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                keyframe = cutter.feed(chunk)
-                if keyframe is not None:
-                    # Decoding begins now; leaving this block reads the rest of the range meanwhile.
-                    decoding = self._decode(keyframe)
-                    break
-                if (cutter.wanted_bytes or 0) > self._limits.segment_bytes:
-                    raise KeyframeError("the first keyframe ends further in than is read of a segment")
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    keyframe = cutter.feed(chunk)
+                    if keyframe is not None:
+                        # Decoding begins now; leaving this block reads the rest of the range meanwhile.
+                        decoding = self._decode(keyframe)
+                        break
+        except BaseException:
+            if decoding is not None:
+                decoding.cancel()  # nobody will look at what comes of it
+            raise
         if decoding is None:
             keyframe = cutter.finish()
             if keyframe is None:
@@ -443,8 +449,8 @@ class _Failed(Exception):
         self.failure = failure
 
 
-_EXPECTED = (KeyframeError, _Refused, _Failed, aiohttp.ClientError, OSError, ValueError)
-"""What may happen to one segment; TimeoutError, by aiohttp's own limits, is an OSError."""
+_EXPECTED = (_Refused, _Failed, aiohttp.ClientError, OSError, ValueError)
+"""What may happen to one segment. TimeoutError, of aiohttp's own limits, is an OSError; KeyframeError a ValueError."""
 
 
 def _or_raise(init: bytes | _Failure) -> bytes:
@@ -479,7 +485,7 @@ class _Walk:
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
     """Read the rest of a range, of which the keyframe's end has just come, so that the connection can serve again."""
-    with suppress(TimeoutError, aiohttp.ClientError):
+    with suppress(OSError, aiohttp.ClientError):
         async with asyncio.timeout(_DRAIN_S):
             async for _ in response.content.iter_any():
                 pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -61,7 +62,6 @@ def _coded(
                 "sc_threshold": "0",
                 "threads": "1",
                 "preset": "veryfast",
-                "x265-params": "log-level=none",
             },
         )
         video.width, video.height, video.pix_fmt = width_px, height_px, "yuv420p"
@@ -81,3 +81,17 @@ def _coded(
         output.mux(video.encode(None))
         output.mux(sound.encode(None))
     return buffer.getvalue()
+
+
+def annex_b(seed: int, *, pictures: int = 3) -> list[bytes]:
+    """Access units as the encoder gives them: parameter sets with the first, no delimiters."""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+    encoder.time_base = Fraction(1, 12)
+    encoder.options = {"tune": "zerolatency", "threads": "1", "x264-params": "slices=3"}
+    units = []
+    for index in range(pictures):
+        shown = av.VideoFrame.from_ndarray(np.roll(picture(seed), index * 4, axis=1), format="rgb24")
+        shown.pts = index
+        units += [bytes(packet) for packet in encoder.encode(shown)]
+    return units + [bytes(packet) for packet in encoder.encode(None)]

@@ -91,6 +91,33 @@ def test_a_segment_that_begins_in_the_middle_is_read_on_to_its_first_keyframe():
     assert_shows(decode_keyframe(keyframe), np.roll(segment.picture, 24 * 4, axis=1))
 
 
+def test_pictures_that_share_one_packet_and_have_no_delimiter_are_told_apart():
+    units = footage.annex_b(5)
+    payload = b"\x00\x00\x01\xe0\x00\x00\x80\x00\x00" + b"".join(units)
+    pieces = [payload[at : at + 184] for at in range(0, len(payload), 184)]
+    packets = [_ts_packet(256, piece, starts=at == 0) for at, piece in enumerate(pieces)]
+    data = footage.transport_stream().data[: 188 * 3] + b"".join(packets)
+    keyframe, _ = cut(footage.Segment(init=b"", data=data, picture=footage.picture(5)), finish=False)
+    assert keyframe.access_unit.rstrip(b"\0") == units[0].rstrip(b"\0")
+
+
+def test_a_fragment_without_a_sync_sample_is_passed_over():
+    segment = footage.fragment(4, pictures=30)
+    # first_sample_flags, behind trun's sample_count and data_offset: no sync sample, depends on others
+    at = segment.data.index(b"trun") + 16
+    assert segment.data[at : at + 4] == b"\x02\x00\x00\x00"
+    headless = segment.data[:at] + b"\x01\x01\x00\x00" + segment.data[at + 4 :]
+    keyframe, _ = cut(footage.Segment(init=segment.init, data=headless, picture=segment.picture))
+    assert_shows(decode_keyframe(keyframe), np.roll(segment.picture, 24 * 4, axis=1))
+
+
+def test_fragments_of_one_picture_are_passed_over_up_to_the_keyframe():
+    segment = footage.fragment(4, pictures=30, flags="frag_every_frame")
+    second = segment.data.index(b"moof", segment.data.index(b"moof") + 4) - 4
+    headless = footage.Segment(init=segment.init, data=segment.data[second:], picture=segment.picture)
+    assert_shows(decode_keyframe(cut(headless)[0]), np.roll(segment.picture, 24 * 4, axis=1))
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -136,8 +163,9 @@ def test_other_codecs_in_mpegts_are_refused():
         KeyframeCutter().feed(footage.transport_stream(1, pictures=2, codec="mpeg2video").data)
 
 
-def test_a_picture_larger_than_4k_is_refused_before_it_takes_memory():
-    segment = footage.transport_stream(1, pictures=1, width_px=5120, height_px=2880)
+@pytest.mark.parametrize(("width_px", "height_px"), [(3600, 2800), (4800, 400)])
+def test_a_picture_larger_than_4k_is_refused(width_px, height_px):
+    segment = footage.transport_stream(1, pictures=1, width_px=width_px, height_px=height_px)
     keyframe, _ = cut(segment)
     with pytest.raises(KeyframeError):
         decode_keyframe(keyframe)

@@ -83,6 +83,11 @@ def test_segments_come_with_their_place_in_the_window():
     assert window.duration_s == 6.0
 
 
+def test_an_impossible_duration_counts_as_none():
+    text = f"#EXTM3U\n#EXTINF:{'9' * 400},\na.ts\n#EXTINF:99999,\nb.ts\n#EXTINF:2,\nc.ts\n"
+    assert parse_media_playlist(text, url=URL).duration_s == 2.0
+
+
 def test_adverts_are_marked_as_twitch_announces_them():
     text = """#EXTM3U
 #EXT-X-DATERANGE:ID="stitched-ad-1",CLASS="twitch-stitched-ad",START-DATE="2026-01-01T00:00:00Z",DURATION=4.0
