@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -85,6 +86,10 @@ def _run(main: Coroutine[None, None, int], *, interrupted: int) -> int:
         return asyncio.run(_until_terminated(main))
     except KeyboardInterrupt:
         return interrupted
+    except BrokenPipeError:
+        # Whoever read this (head, less) has seen enough. The interpreter would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         reason = "the port is taken; leave --port out to get a free one" if taken else str(error)
@@ -109,6 +114,10 @@ async def _until_terminated(main: Coroutine[None, None, int]) -> int:
         if terminated.is_set():
             return 128 + signal.SIGTERM
         raise
+    except ExceptionGroup as group:
+        if group.subgroup(BrokenPipeError) is None:
+            raise
+        raise BrokenPipeError from None
 
 
 def _greeting(twitch: PocketTwitch) -> str:

@@ -104,7 +104,8 @@ def media_playlist(window: Window, addresses: MediaAddresses) -> str:
             lines.append("#EXT-X-DISCONTINUITY")
             if not slot.advert:
                 lines.append(f"#EXT-X-TWITCH-LIVE-SEQUENCE:{slot.sequence}")
-        if addresses.init is not None and slot.advert != adverts:
+        # Streamlink forgets the section at a discontinuity, though by RFC 8216 section 4.3.2.5 it holds until the next.
+        if addresses.init is not None and (slot.cut or slot.advert != adverts):
             lines.append(f'#EXT-X-MAP:URI="{addresses.init(slot.advert)}"')
         adverts = slot.advert
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_timestamp(slot.starts_at)}")

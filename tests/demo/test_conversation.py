@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from demo.conversation import SCRIPT as SCRIPT_OF_THE_DEMO
 from demo.conversation import play, unanswered
+from tests.artifacts import brightness_artifact
 
 SCRIPT = ("!help", "!game a", "!game b")
 
@@ -70,6 +72,7 @@ async def demo(*arguments):
         "-m",
         "demo",
         *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -96,3 +99,18 @@ async def test_a_taken_port_is_one_sentence(twitch):
     assert out == b""
     assert err.decode().count("\n") == 1
     assert "port is taken" in err.decode()
+
+
+async def test_the_demo_plays_without_a_terminal(tmp_path, monkeypatch):
+    """The whole of it: the bot's own process, led here, with a network that only tells dark from bright."""
+    brightness_artifact(tmp_path / "model")
+    monkeypatch.setenv("GAMESPOTTER_MODEL__DIRECTORY", str(tmp_path / "model"))
+    process = await demo("play")
+    out, err = await process.communicate()
+    said = out.decode()
+    assert process.returncode == 0, err.decode()
+    assert unanswered(SCRIPT_OF_THE_DEMO, said.splitlines()) == ()
+    answers = dict(zip(SCRIPT_OF_THE_DEMO, said.split("\n> ")[1:], strict=True))
+    assert "sleepy_sam is offline" in answers["!game sleepy_sam"]
+    assert answers["!game -v trainspotter_tom"].count("Frame ") >= 8
+    assert err == b""
