@@ -211,6 +211,8 @@ class PocketTwitch:
             advert_reel_slots=advert_slots,
             now=now,
         )
+        if not window.slots:
+            return _error(404, "The stream has only just begun.")
         edge = self._edge(channel, quality)
 
         def segment(slot: Slot) -> str:

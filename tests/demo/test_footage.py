@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from demo import full_hd
@@ -71,6 +72,23 @@ def test_sound_alone_has_no_pictures(sound):
     assert reel.durations_s == cut_mpeg_ts(film, sound).durations_s
     with av.open(io.BytesIO(reel.segments[3].data), "r") as media:
         assert [stream.type for stream in media.streams] == ["audio"]
+
+
+def test_keyframes_that_come_thick_share_a_segment(sound):
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as target:
+        stream = target.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 64, "yuv420p", 7
+        stream.options = {"sc_threshold": "0"}
+        for shade in range(63):
+            picture = np.full((64, 64, 3), shade, np.uint8)
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        target.mux(stream.encode(None))
+    film = buffer.getvalue()
+    segments, fragments = cut_mpeg_ts(film, sound), cut_fragmented_mp4(film, sound)
+    assert segments.durations_s == fragments.durations_s == pytest.approx((2.1, 2.1, 2.1))
+    for segment, fragment in zip(segments.segments, fragments.segments, strict=True):
+        assert sum(keyframes_of(segment.data)) == sum(keyframes_of(fragments.init + fragment.data)) == 3
 
 
 def test_a_film_without_pictures_is_refused(sound):

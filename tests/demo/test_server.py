@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import threading
 import time
+from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -119,6 +121,16 @@ async def test_segments_that_are_not_there_yet_or_no_more_are_missing(http, quic
     for wrong in ("stream-1-0.ts", "stream-99999999-0.ts"):
         async with http.get(f"{quick.base_url}/v1/quick/360p30/{wrong}") as response:
             assert response.status == 404
+
+
+async def test_a_stream_that_has_only_just_begun_lists_nothing_yet(http, clock):
+    fresh = dataclasses.replace(CHANNEL, on_air_for=timedelta(seconds=1))
+    async with PocketTwitch(channels=[fresh], clock=clock) as twitch:
+        url = await playlist_url(http, twitch, "quick")
+        async with http.get(url) as response:
+            assert response.status == 404
+        clock.pass_s(5)
+        assert len(await segment_urls(http, url)) == 2
 
 
 async def test_requests_and_bytes_are_counted_by_kind(http, quick):
