@@ -336,7 +336,7 @@ def _outcome(
         wire.attach(session)
         return _ask(session, ref, wire)
     except StreamProblem as problem:
-        return problem
+        return problem.with_traceback(None)  # its frames would keep the session for as long as the problem
     except Exception as error:  # a plugin scrapes somebody's site: anything may come out of it
         log.debug("resolving %s failed", ref.channel, exc_info=True)
         return StreamUnreachable(ref.channel, f"{type(error).__name__}: {error}")

@@ -28,6 +28,7 @@ class Stage:
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.connections: set[object] = set()
         self.bytes_sent = 0
         self.closing = asyncio.Event()
         self.url = ""
@@ -50,6 +51,8 @@ class Stage:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.path, request.headers.get("Range")))
+        assert request.transport is not None
+        self.connections.add(request.transport.get_extra_info("peername"))
         handler = self.handlers.get(request.path)
         if handler is None:
             return web.Response(status=404)

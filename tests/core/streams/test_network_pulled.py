@@ -15,6 +15,7 @@ import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
+from streamlink.cache import Cache
 
 from core.errors import (
     AdvertsOnly,
@@ -211,14 +212,22 @@ async def test_cancelling_stops_everything_wherever_it_is(twitch, kind):
             await asking
 
 
+def _plugin_caches():
+    gc.collect()
+    return sum(isinstance(kept, Cache) for kept in gc.get_objects())
+
+
 async def test_the_same_again_leaves_no_more_behind_than_once(twitch):
     """What grows with every sample ends a bot after a week."""
     async with watching(twitch) as sample:
         await sample("in_ts")
+        caches = _plugin_caches()
         async with nothing_is_left_behind():
             for login in ("in_ts", "in_mp4", "nobody_here", "away") * 2:
                 with suppress(StreamProblem):
                     await sample(login)
+        # Streamlink registers one to be saved at exit for each plugin, which keeps it for good.
+        assert _plugin_caches() == caches
 
 
 async def test_the_event_loop_is_free_while_ten_channels_are_sampled(twitch):

@@ -97,6 +97,15 @@ async def test_segments_may_be_parts_of_one_file(stage, sample):
         assert_frames_show((await sample()).frames, segments)
 
 
+async def test_a_part_of_a_file_is_not_read_beyond_its_end(stage, sample):
+    stage.handlers[LIVE] = stage.gives("#EXTM3U\n#EXT-X-BYTERANGE:3000@188\n#EXTINF:2,\nall.ts\n")
+    for handler in (stage.ranges, stage.gives):
+        stage.handlers["/all.ts"] = handler(footage.transport_stream().data)
+        with pytest.raises(StreamUnreachable):
+            await sample()
+    assert {header for path, header in stage.requests if path == "/all.ts"} == {"bytes=188-3187"}
+
+
 async def test_black_and_repeated_pictures_are_dropped_and_counted(stage, sample):
     broadcast(stage, [footage.transport_stream(seed) for seed in (1, -1, 1, 2)])
     taken = await sample()
@@ -166,6 +175,33 @@ async def test_a_keyframe_beyond_the_cap_is_given_up(stage, http):
         await sampler.sample(CHANNEL)
     assert stage.bytes_sent < 9_000
     await sampler.aclose()
+
+
+async def test_a_segment_that_ends_with_a_range_is_complete(stage, http):
+    whole = footage.transport_stream(3, pictures=1)
+    null_packet = b"\x47\x1f\xff\x10" + bytes(184)
+    data = whole.data + null_packet * (100 - len(whole.data) // 188)
+    broadcast(stage, [footage.Segment(init=b"", data=data, picture=whole.picture)])
+    sampler = StreamSampler(FixedResolver(f"{stage.url}{LIVE}", bandwidth_bps=len(data) * 32), http, QUICK)
+    taken = await sampler.sample(CHANNEL)
+    assert_frames_show(taken.frames, [whole])
+    assert taken.segment_bytes == first_range_bytes(taken.rendition) == len(data)
+    await sampler.aclose()
+
+
+async def test_the_next_sample_goes_over_the_same_connections(stage, sample):
+    broadcast(stage, gamut(5))
+    await sample()
+    opened = len(stage.connections)
+    await sample()
+    assert len(stage.connections) == opened
+
+
+async def test_a_box_that_ends_beyond_the_cap_is_not_read_to_its_end(stage, sample):
+    broadcast(stage, [footage.Segment(init=b"", data=b"\x40\x00\x00\x00free" + bytes(200_000), picture=None)])
+    with pytest.raises(StreamUnreachable):
+        await sample()
+    assert [header for path, header in stage.requests if path == "/0.ts"] == ["bytes=0-18749"]
 
 
 def _needed(segment):
