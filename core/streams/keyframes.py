@@ -28,7 +28,7 @@ _MAX_BOX_BYTES = 1 << 20
 _FIRST_BOXES = frozenset(
     {b"styp", b"ftyp", b"sidx", b"ssix", b"emsg", b"prft", b"free", b"skip", b"uuid", b"moov", b"moof"}
 )
-"""What a fragmented MP4 segment may begin with (ISO 14496-12 section 8.16, ISO 23000-19 section 7.3.2.3)."""
+"""What a fragmented MP4 segment may begin with (ISO 14496-12 section 8.16)."""
 
 _TS_PACKET_BYTES = 188
 _TS_SYNC = 0x47
@@ -234,8 +234,8 @@ class _AccessUnitReader:
         return self._close(len(self._unit)) if self._has_picture else None
 
     def _close(self, end: int) -> Keyframe | None:
-        # HLS asks for parameter sets before every picture that a player may begin with (RFC 8216 section 3.2): a unit
-        # without them cannot be decoded by itself, whatever else it is.
+        # A segment should bring what initializes a decoder (RFC 8216 section 3), and a decoder is new for each of them
+        # here: a unit without parameter sets cannot be decoded by itself, whatever else it is.
         keyframe = Keyframe(access_unit=bytes(self._unit[:end])) if self._has_sps else None
         del self._unit[:end]
         self._has_picture = False

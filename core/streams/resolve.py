@@ -166,10 +166,12 @@ class StreamResolver:
 
     async def aclose(self, *, patience_s: float = 2.0) -> None:
         """Shut all sockets and wait a moment for the threads to end."""
+        running = dict(self._running)
+        for wire in running:
+            wire.cut()
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                for wire, ended in list(self._running.items()):
-                    wire.cut()
+                for ended in running.values():
                     await ended.wait()
 
 
