@@ -88,6 +88,7 @@ def room_tone(duration_s: float) -> bytes:
     with av.open(buffer, "w", format="mp4") as target:
         stream = target.add_stream("aac", rate=_SOUND_RATE_HZ, layout="stereo")
         stream.bit_rate = _SOUND_BITS_PER_S
+        stream.options = {"aac_coder": "fast"}
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone), format="fltp", layout="stereo")
         frame.sample_rate = _SOUND_RATE_HZ
         frame.pts = 0
