@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.frames import encode_jpeg
+from core.recognition.aggregate import NoveltyScore
+from training.augment import AugmentConfig
+from training.config import TrainConfig
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three games of five streams of four frames: each game has its interface, each stream its colours."""
+    root = tmp_path_factory.mktemp("games")
+    for game, name in enumerate(("bars", "dots", "frame")):
+        for stream in range(5):
+            rng = np.random.default_rng([game, stream])
+            ground, ink = rng.integers(0, 110, size=3), tuple(int(level) for level in rng.integers(150, 255, size=3))
+            for number in range(4):
+                picture = np.full((180, 320, 3), ground, dtype=np.uint8)
+                picture += rng.integers(0, 30, size=picture.shape).astype(np.uint8)
+                if name == "bars":
+                    for top in range(0, 180, 24):
+                        cv2.rectangle(picture, (0, top), (319, top + 10), ink, -1)
+                elif name == "dots":
+                    for _ in range(30):
+                        middle = (int(rng.integers(320)), int(rng.integers(180)))
+                        cv2.circle(picture, middle, 9, ink, -1)
+                else:
+                    cv2.rectangle(picture, (8, 8), (311, 171), ink, 14)
+                path = root / name / f"stream{stream}" / f"{number}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encode_jpeg(picture))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> TrainConfig:
+    return TrainConfig(
+        backbone="MobileNetV2",
+        weights="none",
+        input_height_px=64,
+        input_width_px=128,
+        stem_end="block_12_add",
+        views=1,
+        plain_share=0.5,
+        augment=AugmentConfig(),
+        dropout=0.0,
+        batch_size=8,
+        head_epochs=1,
+        head_rate=1e-2,
+        epochs=1,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        average_momentum=0.5,
+        patience=1,
+        blended_share=0.25,
+        novelty_score=NoveltyScore.MAX_LOGIT,
+        layout_grid=(2, 4),
+        layout_weight=20.0,
+        known_refused=0.1,
+        streams_per_game=3,
+        frames_per_game=10,
+        seed=0,
+    )

@@ -1,0 +1,75 @@
+"""What every verb that trains begins with: the configuration, the decoded frames, and the stem's activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress
+
+from training.folders import Minima, check_minima, list_frames, without
+from training.network import build
+from training.pipeline import PackedFrames, pack
+from training.views import overlaid_view, training_views
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from training.config import TrainConfig
+    from training.folders import Listing
+    from training.pipeline import Activations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Everything that a training needs.
+
+    Attributes:
+        listing: the files that are used.
+        frames: decoded.
+        views: activations of the plain frames and of their augmented views.
+        overlaid: activations of the frames with the test's overlays.
+    """
+
+    config: TrainConfig
+    listing: Listing
+    frames: PackedFrames
+    views: tuple[Activations, ...]
+    overlaid: Activations
+
+
+def prepare(*, data: Path, config: TrainConfig, work: Path, console: Console) -> Prepared:
+    """Read a data set and compute what is kept of it, or find that in `work`.
+
+    Raises:
+        DataSetError: the data set cannot be trained on.
+        TrainingError: the network cannot be built.
+    """
+    listing = list_frames(data)
+    with Progress(console=console, transient=True) as progress:
+        decoding = progress.add_task("decoding frames")
+        frames = pack(
+            listing,
+            work / "frames",
+            progress=lambda done, total: progress.update(decoding, completed=done, total=total),
+        )
+        if frames.unreadable:
+            console.print(f"Left out, for they hold no readable picture: {', '.join(frames.unreadable)}")
+            unreadable = set(frames.unreadable)
+            listing = without(
+                listing, frozenset(frame.path for frame in listing.frames if str(frame.path) in unreadable)
+            )
+        check_minima(listing, Minima(streams_per_game=config.streams_per_game, frames_per_game=config.frames_per_game))
+        stem = build(config, games=len(frames.games)).stem
+        computing = progress.add_task("computing activations of views", total=config.views + 1)
+        views = training_views(
+            frames,
+            stem,
+            work / "views",
+            config=config,
+            progress=lambda done, total: progress.update(computing, completed=done, total=total),
+        )
+        overlaid = overlaid_view(frames, stem, work / "views", config=config)
+    return Prepared(config=config, listing=listing, frames=frames, views=views, overlaid=overlaid)

@@ -1,0 +1,149 @@
+"""Which stream is trained on, which one decides when to stop, and which one is only ever judged; pure.
+
+The unit is the stream: a stream's frames resemble each other (one level, one overlay, one webcam), so a frame whose
+neighbour was trained on tells how well a network remembers. `by_random_frame` makes exactly that mistake on purpose,
+to print its figure beside the honest one.
+
+Streams are put in the order of a hash of their names and dealt out in turn, game by game, so that every game
+gets its share of every part however few streams it has. The result depends on nothing but the names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataSetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Rows: TypeAlias = npt.NDArray[np.int64]
+"""int64[n]: numbers of frames in the order of the listing, ascending."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Three parts of a data set that share no frame and, but for `by_random_frame`, no stream."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def by_stream(streams: Sequence[str], games: Sequence[str], *, rotation: int, rotations: int) -> Split:
+    """Deal every game's streams into `rotations` hands; one is the test, one stream of the rest is validation.
+
+    Over all rotations every stream is in the test exactly once.
+
+    Args:
+        streams: the stream of each frame.
+        games: the game of each frame.
+        rotation: which hand is the test, 0 to `rotations` - 1.
+        rotations: how many hands there are; at least 2.
+
+    Raises:
+        DataSetError: a game would be missing in one of the parts.
+    """
+    hand_of: dict[str, int] = {}
+    validation: set[str] = set()
+    for game, names in _streams_of_games(streams, games).items():
+        # Games begin at different hands, so that six streams in five hands do not all make hand 0 the large one.
+        first = _hash(game) % rotations
+        hands = {name: (first + place) % rotations for place, name in enumerate(names)}
+        hand_of.update(hands)
+        rest = [name for name in names if hands[name] != rotation]
+        if len(rest) == len(names):
+            # Fewer streams than hands: this game sits this rotation's test out.
+            validation.add(rest[rotation % len(rest)])
+            continue
+        if len(rest) < 2:
+            raise DataSetError(f"{game} has too few streams to be in training, validation and test.")
+        after = [name for name in rest if hands[name] == (rotation + 1) % rotations]
+        validation.add((after or rest)[0])
+    tested = {name for name, hand in hand_of.items() if hand == rotation}
+    return _parts(streams, validation=validation, test=tested)
+
+
+def all_but_validation(streams: Sequence[str], games: Sequence[str]) -> Split:
+    """For a model that will be used: one stream of each game decides when to stop, all others are trained on."""
+    validation = {names[0] for names in _streams_of_games(streams, games).values()}
+    return _parts(streams, validation=validation, test=set())
+
+
+def by_random_frame(frames: Sequence[str], *, rotation: int, rotations: int) -> Split:
+    """The careless split: every frame for itself, by the hash of its name.
+
+    Args:
+        frames: a unique name of each frame.
+        rotation: as in `by_stream`.
+        rotations: as in `by_stream`.
+    """
+    hands = np.array([_hash(name) % rotations for name in frames])
+    test, validation = hands == rotation, hands == (rotation + 1) % rotations
+    return Split(
+        train=np.flatnonzero(~test & ~validation), validation=np.flatnonzero(validation), test=np.flatnonzero(test)
+    )
+
+
+def by_author(split: Split, streams: Sequence[str], *, game: str, tested: str) -> Split:
+    """A split in which all streams of one author of one game are the test, and no other stream is.
+
+    Args:
+        split: decides about all streams but this game's; what it tests is trained on here.
+        streams: the stream of each frame.
+        game: the game that several authors recorded.
+        tested: what the names of the tested author's streams begin with.
+
+    Raises:
+        DataSetError: one of the two sides would be empty.
+    """
+    test = np.array([name.startswith(f"{game}/{tested}") for name in streams])
+    other = sorted(
+        {name for name in streams if name.startswith(f"{game}/") and not name.startswith(f"{game}/{tested}")}
+    )
+    if not test.any() or len(other) < 2:
+        raise DataSetError(f"{game} has no streams of {tested!r} to test on, or too few of others to train on.")
+    of_game = np.array([name.startswith(f"{game}/") for name in streams])
+    chosen = min(other, key=_hash)
+    validation = np.zeros(len(streams), dtype=bool)
+    validation[split.validation] = True
+    validation = np.where(of_game, np.array([name == chosen for name in streams]), validation)
+    return Split(
+        train=np.flatnonzero(~test & ~validation), validation=np.flatnonzero(validation), test=np.flatnonzero(test)
+    )
+
+
+def held_out_games(games: Sequence[str], *, fold: int, folds: int) -> tuple[str, ...]:
+    """The games that a fold never trains on: every `folds`-th in alphabetical order.
+
+    Related games often share the beginning of their names, so this spreads a family over the folds: each of
+    its members is held out while the others are known, which is the hard case.
+    """
+    return tuple(sorted(set(games))[fold::folds])
+
+
+def _parts(streams: Sequence[str], *, validation: set[str], test: set[str]) -> Split:
+    names = np.asarray(streams)
+    is_test = np.isin(names, sorted(test))
+    is_validation = np.isin(names, sorted(validation))
+    return Split(
+        train=np.flatnonzero(~is_test & ~is_validation),
+        validation=np.flatnonzero(is_validation),
+        test=np.flatnonzero(is_test),
+    )
+
+
+def _streams_of_games(streams: Sequence[str], games: Sequence[str]) -> Mapping[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for stream, game in zip(streams, games, strict=True):
+        found.setdefault(game, set()).add(stream)
+    return {game: sorted(names, key=_hash) for game, names in sorted(found.items())}
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
