@@ -77,8 +77,8 @@ class Stage:
 
         return handler
 
-    def ranges(self, body: bytes) -> Handler:
-        """As RFC 9110 section 14 has it."""
+    def ranges(self, body: bytes, *, pause_s: float = 0.0) -> Handler:
+        """As RFC 9110 section 14 has it; the last kilobyte of each range comes after a pause."""
 
         async def handler(request: web.Request) -> web.StreamResponse:
             asked = range(*request.http_range.indices(len(body)))
@@ -87,7 +87,13 @@ class Stage:
             part = body[asked.start : asked.stop]
             self.bytes_sent += len(part)
             content_range = f"bytes {asked.start}-{asked.stop - 1}/{len(body)}"
-            return web.Response(status=206, body=part, headers={"Content-Range": content_range})
+            response = web.StreamResponse(status=206, headers={"Content-Range": content_range})
+            response.content_length = len(part)
+            await response.prepare(request)
+            await response.write(part[:-1024])
+            await asyncio.sleep(pause_s)
+            await response.write(part[-1024:])
+            return response
 
         return handler
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import logging.handlers
 import threading
 import time
 
@@ -51,6 +52,15 @@ async def resolver(stage):
     resolver = StreamResolver(session_led_to(stage.url), timeout_s=5)
     yield resolver
     await resolver.aclose()
+
+
+@pytest.fixture
+def root_log():
+    """What an application's own handler gets; caplog also listens to loggers that pass nothing on."""
+    handler = logging.handlers.BufferingHandler(1000)
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
 
 
 def token(*restricted):
@@ -196,11 +206,13 @@ async def test_usher_s_own_words_are_kept_for_the_log(stage, resolver):
         await resolver.resolve(CHANNEL)
 
 
-async def test_a_rendition_for_subscribers_is_left_out_and_the_rest_is_used(stage, resolver, capfd):
+async def test_a_rendition_for_subscribers_is_left_out_and_the_rest_is_used(stage, resolver, capfd, root_log):
     twitch(stage, playback=token("1080p60"), renditions={"360p30": RENDITIONS["360p30"]})
     resolved = await resolver.resolve(CHANNEL)
     assert [rendition.name for rendition in resolved.renditions] == ["360p30"]
-    assert capfd.readouterr() == ("", ""), "Streamlink's warnings are for no terminal"
+    # Streamlink warns of it, which is for no terminal and no log of ours but the most detailed.
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in root_log.buffer if record.levelno > logging.DEBUG] == []
 
 
 async def test_a_session_that_cannot_be_made_is_unreachable(caplog):
@@ -209,6 +221,13 @@ async def test_a_session_that_cannot_be_made_is_unreachable(caplog):
 
     with pytest.raises(StreamUnreachable), caplog.at_level(logging.CRITICAL):
         await StreamResolver(factory).resolve(CHANNEL)
+
+
+async def test_no_file_is_read_even_where_an_address_says_so(tmp_path):
+    playlist = tmp_path / "live.m3u8"
+    playlist.write_text(media_playlist(["a.ts"]))
+    with pytest.raises(StreamUnreachable):
+        await StreamResolver().resolve(StreamRef(channel="x1", url=f"hls://file://{playlist}"))
 
 
 async def test_an_address_of_no_known_site_is_unreachable():

@@ -191,6 +191,8 @@ async def test_a_segment_that_ends_with_a_range_is_complete(stage, http):
 
 async def test_the_next_sample_goes_over_the_same_connections(stage, sample):
     broadcast(stage, gamut(5))
+    for index, segment in enumerate(gamut(5)):
+        stage.handlers[f"/{index}.ts"] = stage.ranges(segment.data, pause_s=0.05)
     await sample()
     opened = len(stage.connections)
     await sample()
