@@ -117,8 +117,7 @@ def is_black(picture: RgbPicture) -> bool:
 
 def is_duplicate(picture: RgbPicture, other: RgbPicture) -> bool:
     """Whether two stored pictures are the same one coded twice, as on a still screen or in a looped clip."""
-    difference = np.abs(picture.astype(np.int16) - other.astype(np.int16))
-    return float(difference.mean()) < _DUPLICATE_MEAN_DIFFERENCE
+    return cv2.norm(picture, other, cv2.NORM_L1) / picture.size < _DUPLICATE_MEAN_DIFFERENCE
 
 
 def perceptual_hash(picture: RgbPicture) -> int:
