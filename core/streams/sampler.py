@@ -54,10 +54,10 @@ _CLOSED_STATUSES = frozenset({401, 403, 451})
 _GONE_STATUSES = frozenset({404, 410})
 _MAX_INIT_BYTES = 256 << 10
 _INIT_RANGE_BYTES = 16 << 10
-_FIRST_RANGE_S = 0.25
-"""Of a rendition's peak rate, asked of each segment at first. More would fetch more for nothing, less would take a
-second request, so another round trip, for more of the segments: 0.25 s was enough at once for six of the pocket
-Twitch's ten channels, and for the others one or two steps more are."""
+_FIRST_RANGE_S = 0.6
+"""Of a rendition's declared rate, asked of each segment at first: what the keyframe of two seconds of busy pictures
+takes. Less fetches less for nothing and pays with another round trip for many segments; a quarter second needed up to
+four, and twice the time."""
 
 _FIRST_RANGE_MIN_BYTES = 16 << 10
 _FIRST_RANGE_MAX_BYTES = 192 << 10
