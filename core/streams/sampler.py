@@ -54,13 +54,15 @@ _CLOSED_STATUSES = frozenset({401, 403, 451})
 _GONE_STATUSES = frozenset({404, 410})
 _MAX_INIT_BYTES = 256 << 10
 _INIT_RANGE_BYTES = 16 << 10
-_FIRST_RANGE_S = 0.6
+_FIRST_RANGE_S = 0.5
 """Of a rendition's declared rate, asked of each segment at first: what the keyframe of two seconds of busy pictures
 takes. Less fetches less for nothing and pays with another round trip for many segments; a quarter second needed up to
 four, and twice the time."""
 
 _FIRST_RANGE_MIN_BYTES = 16 << 10
-_FIRST_RANGE_MAX_BYTES = 192 << 10
+_FIRST_RANGE_MAX_BYTES = 64 << 10
+"""Whatever the declared rate, which is a peak: few keyframes of 360 lines are larger."""
+
 _FIRST_RANGE_UNKNOWN_BYTES = 48 << 10
 
 _READ_BUFFER_BYTES = 16 << 10

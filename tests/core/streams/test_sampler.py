@@ -164,7 +164,7 @@ async def test_fmp4_asks_a_second_time_for_exactly_the_rest(stage, sample, http)
     assert_frames_show(taken.frames, [segment])
     needed = _needed(big)
     asked = [header for path, header in stage.requests if path == "/0.ts"]
-    assert asked == [f"bytes=0-{45_000 - 1}", f"bytes=45000-{needed - 1}"]
+    assert asked == [f"bytes=0-{37_500 - 1}", f"bytes=37500-{needed - 1}"]
 
 
 async def test_a_keyframe_beyond_the_cap_is_given_up(stage, http):
@@ -182,7 +182,7 @@ async def test_a_segment_that_ends_with_a_range_is_complete(stage, http):
     null_packet = b"\x47\x1f\xff\x10" + bytes(184)
     data = whole.data + null_packet * (100 - len(whole.data) // 188)
     broadcast(stage, [footage.Segment(init=b"", data=data, picture=whole.picture)])
-    sampler = StreamSampler(FixedResolver(f"{stage.url}{LIVE}", bandwidth_bps=round(len(data) * 8 / 0.6)), http, QUICK)
+    sampler = StreamSampler(FixedResolver(f"{stage.url}{LIVE}", bandwidth_bps=round(len(data) * 8 / 0.5)), http, QUICK)
     taken = await sampler.sample(CHANNEL)
     assert_frames_show(taken.frames, [whole])
     assert taken.segment_bytes == first_range_bytes(taken.rendition) == len(data)
@@ -203,7 +203,7 @@ async def test_a_box_that_ends_beyond_the_cap_is_not_read_to_its_end(stage, samp
     broadcast(stage, [footage.Segment(init=b"", data=b"\x40\x00\x00\x00free" + bytes(200_000), picture=None)])
     with pytest.raises(StreamUnreachable):
         await sample()
-    assert [header for path, header in stage.requests if path == "/0.ts"] == ["bytes=0-44999"]
+    assert [header for path, header in stage.requests if path == "/0.ts"] == ["bytes=0-37499"]
 
 
 def _needed(segment):
