@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 512
 _SHRINKAGE = 0.1
+_SMALLEST_SPREAD = 0.05
+_LARGEST_WEIGHT = 64.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +70,9 @@ def fit_layout(
     augmented = len(views) - 1
     shares = [1.0] if not augmented else [0.5, *([0.5 / augmented] * augmented)]
     cells = [grid_means(view, rows, grid) for view in views]
-    scale = cells[0].std(axis=0) + np.float32(1e-6)
+    spread = cells[0].std(axis=0)
+    # A channel that hardly ever answers in some cell must not be blown up to the size of the others.
+    scale = np.maximum(spread, _SMALLEST_SPREAD * spread.mean() + np.float32(1e-12))
     means = np.zeros((games, cells[0].shape[1]))
     for share, features in zip(shares, cells, strict=True):
         np.add.at(means, mine, features / scale * (share * games * per_frame)[:, None])
@@ -79,6 +83,8 @@ def fit_layout(
     within += np.eye(len(within)) * _SHRINKAGE * np.trace(within) / len(within)
     values, vectors = linalg.eigh(within)
     whitening = vectors / np.sqrt(values) / scale[:, None]
+    # Angles do not change with size; the exported network's float16 has most room around here.
+    whitening *= _LARGEST_WEIGHT / np.abs(whitening).max()
     centre = means.mean(axis=0) * scale
     directions = (means * scale - centre) @ whitening
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -45,6 +45,8 @@ def build(config: TrainConfig, *, games: int) -> Network:
     Raises:
         TrainingError: there is no such backbone or layer, or the weights cannot be had or do not fit.
     """
+    # A stem without pretrained weights is random, and must be the same one each time it is built.
+    keras.utils.set_random_seed(config.seed)
     size = (config.input_height_px, config.input_width_px, 3)
     backbone = _backbone(config.backbone, config.weights, size)
     try:

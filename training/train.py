@@ -77,7 +77,6 @@ def fit(
     Raises:
         TrainingError: the loss is no longer a number, or the network cannot be built.
     """
-    keras.utils.set_random_seed(config.seed)
     network = build(config, games=games)
     batches = FrameBatches(
         views,
