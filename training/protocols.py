@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import DataSetError
 from core.recognition.aggregate import AnswerRule, NoveltyScore
 from training.calibrate import fit_temperature, fit_threshold
 from training.evaluate import Accuracy, JudgedStream, accuracy, auroc, confusion, judge, together
@@ -91,8 +92,15 @@ class Outcome:
 
 
 def trials(frames: PackedFrames, *, authors: Sequence[tuple[str, str]]) -> tuple[Trial, ...]:
-    """All networks that the protocols train; `authors` pairs a game with how its tested author's streams begin."""
+    """All networks that the protocols train; `authors` pairs a game with how its tested author's streams begin.
+
+    Raises:
+        DataSetError: there are too few games or streams for a protocol.
+    """
     streams, games = frames.streams.tolist(), frames.game_ids.tolist()
+    if len(frames.games) < 3:
+        raise DataSetError("With fewer than three games none can be held out while two are left to tell apart.")
+    folds = min(ROTATIONS, len(frames.games))
     rotations = [by_stream(streams, games, rotation=turn, rotations=ROTATIONS) for turn in range(ROTATIONS)]
     return (
         *(Trial(name=f"rotation-{turn}", split=split, held_out=()) for turn, split in enumerate(rotations)),
@@ -100,9 +108,9 @@ def trials(frames: PackedFrames, *, authors: Sequence[tuple[str, str]]) -> tuple
             Trial(
                 name=f"held-out-{fold}",
                 split=rotations[fold],
-                held_out=held_out_games(games, fold=fold, folds=ROTATIONS),
+                held_out=held_out_games(games, fold=fold, folds=folds),
             )
-            for fold in range(ROTATIONS)
+            for fold in range(folds)
         ),
         *(
             Trial(
@@ -175,7 +183,7 @@ def attempt(
 def figures(frames: PackedFrames, outcomes: dict[str, Outcome], *, config: TrainConfig) -> ProtocolFigures:
     """All figures, from the answers of every trial by its name."""
     rotations = [outcomes[f"rotation-{turn}"] for turn in range(ROTATIONS)]
-    folds = [outcomes[f"held-out-{fold}"] for fold in range(ROTATIONS)]
+    folds = [one for name, one in outcomes.items() if name.startswith("held-out-")]
     temperature = fit_temperature(
         np.concatenate([one.test for one in rotations]),
         labels=np.concatenate([frames.labels[one.test_rows] for one in rotations]),
