@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STDERR = 2
 
-_SLICE_FRAMES = 4
+_SLICE_FRAMES = 7
 """Frames per invocation: the first layers take some 6 MB of activations a frame, and larger slices are no faster."""
 
 

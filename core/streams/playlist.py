@@ -162,6 +162,21 @@ def check_playlist_size(text: str) -> None:
             raise PlaylistError(f"the playlist has more than {limit} of {', '.join(tags)}")
 
 
+def variant_addresses(text: str, *, url: str) -> tuple[str, ...]:
+    """The media playlists that a multivariant playlist lists (RFC 8216 section 4.3.4.2), each once; none otherwise.
+
+    Args:
+        text: the whole playlist.
+        url: where it came from, after redirects.
+    """
+    try:
+        playlist = parse_m3u8(text, base_uri=url, parser=TwitchM3U8Parser)
+    except (ValueError, ArithmeticError, TypeError, LookupError):
+        return ()
+    addresses = dict.fromkeys(entry.uri for entry in playlist.playlists)
+    return tuple(address for address in addresses if urlsplit(address).scheme in {"http", "https"})
+
+
 def parse_media_playlist(text: str, *, url: str) -> LiveWindow:
     """Read a media playlist (RFC 8216 section 4).
 

@@ -15,13 +15,14 @@ import json
 import logging
 import socket
 import threading
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, RequestException, Response
+from requests import PreparedRequest, Request, RequestException, Response
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import Timeout as RequestsTimeout
@@ -39,7 +40,7 @@ from core.errors import (
     StreamTooSlow,
     StreamUnreachable,
 )
-from core.streams.playlist import MAX_PLAYLIST_BYTES, PlaylistError, Rendition, check_playlist_size
+from core.streams.playlist import MAX_PLAYLIST_BYTES, PlaylistError, Rendition, check_playlist_size, variant_addresses
 from core.streams.reference import TWITCH_URL_TEMPLATE
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | flo
 _MAX_ANSWER_BYTES = 8 << 20
 """Of any answer that Streamlink asks for; other sites' pages have a megabyte or two."""
 
+_MAX_AHEAD = 12
+"""Media playlists that are asked for at once; Twitch lists up to eight."""
+
 _CHUNK_BYTES = 16 << 10
 _PLAYLIST_MARK = b"#EXTM3U"
+_TWITCH = "twitch"
 _TWITCH_GRAPHQL_HOST = "gql.twitch.tv"
 _CLOSED_STATUSES = frozenset({401, 403, 451})
 _GONE_STATUSES = frozenset({404, 410})
@@ -196,11 +201,19 @@ class _Exchange:
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Wire:
-    """Everything that one session sends and receives; :meth:`cut` may be called from another thread."""
+    """Everything that one session sends and receives; :meth:`cut` may be called from another thread.
+
+    Attributes:
+        looks_ahead: whether media playlists are asked for, all at once, as soon as a multivariant one lists them. For
+            a plugin that will look into each of them, one after another: Twitch's.
+        ahead: what was asked for so, by address.
+    """
 
     exchanges: list[_Exchange] = field(default_factory=list)
     bytes_fetched: int = 0
     is_cut: bool = False
+    looks_ahead: bool = False
+    ahead: dict[str, Future[Response]] = field(default_factory=dict)
     _sockets: list[socket.socket] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -220,6 +233,10 @@ class _Wire:
             is_cut = self.is_cut
         if is_cut:
             _shut(connected)
+
+    def count(self, size_bytes: int) -> None:
+        with self._lock:
+            self.bytes_fetched += size_bytes
 
     def cut(self) -> None:
         with self._lock:
@@ -257,6 +274,16 @@ def _watched_pools(wire: _Wire) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": WatchedPool, "https": WatchedTlsPool}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _How:
+    """The arguments of requests' adapters that a request is sent with."""
+
+    timeout: float | tuple[float, float] | tuple[float, None] | None
+    verify: bool | str
+    cert: bytes | str | tuple[bytes | str, bytes | str] | None
+    proxies: Mapping[str, str] | None
+
+
 class _WiredAdapter(BaseAdapter):
     """Hands requests to the adapter that was there before, reads the whole answer up to a limit, and notes both."""
 
@@ -275,13 +302,27 @@ class _WiredAdapter(BaseAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
-        exchange = _Exchange(url=request.url or "")
-        self._wire.exchanges.append(exchange)
+        url = request.url or ""
+        how = _How(timeout=timeout, verify=verify, cert=cert, proxies=proxies)
+        asked = self._wire.ahead.pop(url, None) if request.method == "GET" else None
+        if asked is None:
+            exchange = _Exchange(url=url)
+            self._wire.exchanges.append(exchange)
+            response = self._fetch(request, exchange, how)
+            if self._wire.looks_ahead and b"#EXT-X-STREAM-INF" in exchange.body:
+                self._look_ahead(exchange, response, how)
+        else:
+            response = asked.result()
+        # requests takes cookies from the socket's own answer, which is replaced here.
+        self._session.http.cookies.update(response.cookies)
+        return response
+
+    def _fetch(self, request: PreparedRequest, exchange: _Exchange, how: _How) -> Response:
         try:
             if self._wire.is_cut:
                 raise RequestsTimeout("given up")
             response = self._inner.send(
-                request, stream=True, timeout=timeout, verify=verify, cert=cert, proxies=proxies
+                request, stream=True, timeout=how.timeout, verify=how.verify, cert=how.cert, proxies=how.proxies
             )
             exchange.status = response.status_code
             exchange.body = self._read(response)
@@ -289,10 +330,32 @@ class _WiredAdapter(BaseAdapter):
             exchange.failure = f"{type(error).__name__}: {error}"
             exchange.timed_out = isinstance(error, RequestsTimeout)
             raise
-        # requests takes cookies from the socket's own answer, which is replaced here.
-        self._session.http.cookies.update(response.cookies)
         response.raw = io.BytesIO(exchange.body)
         return response
+
+    def _look_ahead(self, exchange: _Exchange, response: Response, how: _How) -> None:
+        """Ask for the media playlists that were listed, each in a thread of its own."""
+        text = exchange.body.decode("utf-8", errors="replace")
+        for url in variant_addresses(text, url=response.url)[:_MAX_AHEAD]:
+            adapter = self._session.http.get_adapter(url)
+            if url in self._wire.ahead or not isinstance(adapter, _WiredAdapter):
+                continue
+            request = self._session.http.prepare_request(Request("GET", url))
+            coming = _Exchange(url=url)
+            self._wire.exchanges.append(coming)
+            asked = self._wire.ahead[url] = Future()
+            threading.Thread(
+                target=adapter._land,
+                args=(asked, request, coming, how),
+                name="resolve, looking ahead",
+                daemon=True,
+            ).start()
+
+    def _land(self, asked: Future[Response], request: PreparedRequest, exchange: _Exchange, how: _How) -> None:
+        try:
+            asked.set_result(self._fetch(request, exchange, how))
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever asks for this address
+            asked.set_exception(error)
 
     def close(self) -> None:
         self._inner.close()
@@ -302,7 +365,7 @@ class _WiredAdapter(BaseAdapter):
         try:
             for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=True):
                 body += chunk
-                self._wire.bytes_fetched += len(chunk)
+                self._wire.count(len(chunk))
                 if len(body) > (MAX_PLAYLIST_BYTES if body.startswith(_PLAYLIST_MARK) else _MAX_ANSWER_BYTES):
                     raise RequestsConnectionError("the answer is too large")
         except Urllib3Error as error:
@@ -343,6 +406,8 @@ def _outcome(
         log.debug("resolving %s failed", ref.channel, exc_info=True)
         return StreamUnreachable(ref.channel, f"{type(error).__name__}: {error}")
     finally:
+        if wire.ahead:  # asked for, and no longer of interest
+            wire.cut()
         session.http.close()
 
 
@@ -353,6 +418,7 @@ def _ask(session: Streamlink, ref: StreamRef, wire: _Wire) -> ResolvedStream:
     if matched is None:
         raise StreamUnreachable(ref.channel, "Streamlink knows no site of this address")
     plugin_name, plugin_class = matched
+    wire.looks_ahead = plugin_name == _TWITCH
     plugin = plugin_class(session, ref.url)
     # The constructor registers the plugin's cache to be saved at exit, where it would stay for good.
     atexit.unregister(plugin.cache._save)
@@ -373,7 +439,7 @@ def _ask(session: Streamlink, ref: StreamRef, wire: _Wire) -> ResolvedStream:
             },
             bytes_fetched=wire.bytes_fetched,
         )
-    if plugin_name == "twitch":
+    if plugin_name == _TWITCH:
         raise _twitch_problem(ref.channel, plugin, wire, failure)
     raise _problem(ref.channel, wire.exchanges, failure) or StreamOffline(ref.channel, "the site lists no stream")
 

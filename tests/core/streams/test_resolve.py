@@ -110,6 +110,33 @@ async def test_the_playlists_that_streamlink_has_looked_into_come_along(stage, r
     assert USHER not in " ".join(resolved.media_playlists)
 
 
+async def test_all_media_playlists_are_asked_for_at_once_and_each_only_once(stage, resolver):
+    twitch(stage)
+    everybody = asyncio.Barrier(len(RENDITIONS))
+
+    async def waits_for_the_others(request):
+        async with asyncio.timeout(10):
+            await everybody.wait()
+        return web.Response(text=media_playlist(["a.ts"]))
+
+    for name in RENDITIONS:
+        stage.handlers[f"/{name}.m3u8"] = waits_for_the_others
+    resolved = await resolver.resolve(CHANNEL)
+    assert len(resolved.renditions) == len(RENDITIONS)
+    asked = [path for path, _ in stage.requests if path.endswith(".m3u8") and path != USHER]
+    assert sorted(asked) == sorted(f"/{name}.m3u8" for name in RENDITIONS)
+
+
+async def test_a_site_whose_plugin_looks_into_no_media_playlist_is_asked_for_none(stage):
+    variants = "\n".join(f"#EXT-X-STREAM-INF:{said}\n{name}.m3u8" for name, said in RENDITIONS.items())
+    stage.handlers["/live/somebody.m3u8"] = stage.gives(f"#EXTM3U\n{variants}")
+    resolver = StreamResolver()
+    resolved = await resolver.resolve(parse_reference("somebody", url_template=f"{stage.url}/live/{{channel}}.m3u8"))
+    assert {rendition.height_px for rendition in resolved.renditions} >= {360, 1080}
+    assert {path for path, _ in stage.requests} == {"/live/somebody.m3u8"}
+    await resolver.aclose()
+
+
 async def test_a_plain_playlist_address_gives_one_rendition_of_unknown_size(stage):
     stage.handlers["/live/somebody.m3u8"] = stage.gives(media_playlist(["a.ts"]))
     resolver = StreamResolver()
