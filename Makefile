@@ -41,13 +41,13 @@ $(VENV)/.all: pyproject.toml requirements.lock | $(BIN)/python
 	@touch $@ $(VENV)/.bot
 
 # Measures and makes the starter model anew: some tens of minutes on two cores; goes on where it was stopped.
-DATA ?= ../shared/data
-WEIGHTS ?= ../shared/weights/mobilenetv2_imagenet_notop.weights.h5
+STARTER_DATA ?= ../shared/data
+STARTER_WEIGHTS ?= ../shared/weights/mobilenetv2_imagenet_notop.weights.h5
 starter: $(VENV)/.all
-	@$(BIN)/python -m training protocols --data $(DATA) --weights $(WEIGHTS) --out training-work/figures.json \
+	@$(BIN)/python -m training protocols --data $(STARTER_DATA) --weights $(STARTER_WEIGHTS) --out training-work/figures.json \
 		--author counter_strike_2/a --author counter_strike_2/b
 	@rm -rf models/starter
-	@$(BIN)/python -m training run --data $(DATA) --weights $(WEIGHTS) --out models/starter \
+	@$(BIN)/python -m training run --data $(STARTER_DATA) --weights $(STARTER_WEIGHTS) --out models/starter \
 		--figures training-work/figures.json --version starter-1
 
 # Needs uv (not part of the project's set-up). No index is named, so that the lock serves whatever index is in use.
