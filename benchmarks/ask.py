@@ -19,7 +19,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -64,7 +63,7 @@ class Round:
 def main(
     *,
     rounds: Annotated[int, typer.Option(min=1, help="Asks of each way; medians are printed.")] = 5,
-    model: Annotated[Path | None, typer.Option(help="Our model; models/starter, or a made-up one without it.")] = None,
+    model: Annotated[Path, typer.Option(help="Our model.")] = _STARTER,
     network: Annotated[str, typer.Option(help="P2's network: mobilenetv2 (the architecture of ours) or p2.")] = (
         "mobilenetv2"
     ),
@@ -79,11 +78,6 @@ def main(
     ways: tuple[Way, Way] = ("p2", "ours")
     logins = [f"bench_{way}_{number}" for number in range(rounds) for way in ways]
     with contextlib.ExitStack() as stack:
-        directory = model or (_STARTER if _STARTER.is_dir() else None)
-        if directory is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model"
-            _note("There is no starter model: making one up, with random weights.")
-            subprocess.run([sys.executable, _HERE / "made_up_model.py", directory], check=True, stdout=sys.stderr)
         server = stack.enter_context(
             _child(
                 "ask_stream.py",
@@ -100,7 +94,7 @@ def main(
                 script, options = (
                     ("ask_as_p2.py", [f"--network={network}", f"--call={call}"])
                     if way == "p2"
-                    else ("ask_as_we_do.py", [f"--model={directory}"])
+                    else ("ask_as_we_do.py", [f"--model={model}"])
                 )
                 with _child(script, f"bench_{way}_{number}", f"--base-url={base_url}", *options) as asker:
                     done.append(_round(way, server, asker))
