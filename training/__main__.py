@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from core.errors import GameSpotterError
+from core.quiet import quiet_native_stderr
 
 Data = Annotated[Path, typer.Option(help="Data set: a folder per game, below it a folder or file prefix per stream.")]
 Preset = Annotated[str, typer.Option(help="A way to train, from training/configs.")]
@@ -42,8 +43,9 @@ def run(
     version: Annotated[str, typer.Option(help="Name of the model in its answers.")] = "gamespotter-1",
 ) -> None:
     """Train a model, calibrate, export and check it, and write it with its report and model card."""
-    from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
-    from training.run import run as run_  # noqa: PLC0415 (TensorFlow takes seconds)
+    with quiet_native_stderr():
+        from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
+        from training.run import run as run_  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
 
     run_(data=data, out=out, config=preset_(preset, weights=weights), work=work, figures=figures, version=version)
 
@@ -61,8 +63,9 @@ def protocols(
     ] = None,
 ) -> None:
     """Measure a way to train: rotations by stream, games held out whole, authors apart, the random split. Resumes."""
-    from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
-    from training.measure import measure  # noqa: PLC0415 (TensorFlow takes seconds)
+    with quiet_native_stderr():
+        from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
+        from training.measure import measure  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
 
     measure(data=data, out=out, config=preset_(preset, weights=weights), work=work, authors=tuple(author or ()))
 

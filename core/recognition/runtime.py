@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 import numpy as np
@@ -12,14 +10,11 @@ from ai_edge_litert.interpreter import Interpreter
 
 from core.errors import ArtifactError
 from core.frames import IMAGE_CONVENTION
+from core.quiet import quiet_native_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from core.recognition.aggregate import Logits
     from core.recognition.artifact import Artifact
-
-_STDERR = 2
 
 _SLICE_FRAMES = 7
 """Frames per invocation: the first layers take some 6 MB of activations a frame, and larger slices are no faster."""
@@ -81,7 +76,8 @@ class Network:
         self._allocated_frames = 0
         self._where = where
         # The first run also builds the delegate that does the work: here, so that no asker waits for it.
-        with _quiet_native_stderr():
+        # LiteRT has no setting for what it says at this (looked for in 2.3).
+        with quiet_native_stderr():
             self.logits(np.zeros((_SLICE_FRAMES, *picture), dtype=np.uint8))
 
     def logits(self, pictures: npt.NDArray[np.uint8]) -> Logits:
@@ -117,27 +113,6 @@ class Network:
         self._interpreter.resize_tensor_input(self._input_index, shape)
         self._interpreter.allocate_tensors()
         self._allocated_frames = frames
-
-
-@contextlib.contextmanager
-def _quiet_native_stderr() -> Iterator[None]:
-    """Keep the lines that LiteRT's native code writes on every start away from the person at the terminal.
-
-    LiteRT has no setting for them (looked for in 2.3), so that the descriptor itself is led elsewhere for the moment.
-    """
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:  # there is no standard error to keep quiet
-        yield
-        return
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, _STDERR)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
 
 
 def _shape(details: _TensorDetails) -> tuple[int, ...]:
