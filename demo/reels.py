@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import av
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
@@ -80,14 +80,10 @@ def cut_mpeg_ts(film: bytes, sound: bytes) -> Reel:
     Raises:
         ValueError: the film holds no keyframe.
     """
-    segments = []
     with _open(film) as pictures, _open(sound) as sounds:
-        for cut in _cuts(pictures, sounds):
-            buffer = io.BytesIO()
-            with av.open(buffer, "w", format="mpegts") as target:
-                _mux([cut], pictures.streams.video[0], sounds.streams.audio[0], target)
-            segments.append(Segment(data=buffer.getvalue(), duration_s=cut.duration_s))
-    return Reel(init=b"", segments=tuple(segments))
+        cuts = _cuts(pictures, sounds)
+        video, audio = pictures.streams.video[0], sounds.streams.audio[0]
+        return _mpeg_ts(cuts, lambda cut, target: _mux([cut], video, audio, target))
 
 
 def cut_fragmented_mp4(film: bytes, sound: bytes) -> Reel:
@@ -126,13 +122,22 @@ def cut_sound_only(film: bytes, sound: bytes) -> Reel:
     Raises:
         ValueError: the film holds no keyframe.
     """
-    segments = []
     with _open(film) as pictures, _open(sound) as sounds:
-        for cut in _cuts(pictures, sounds):
-            buffer = io.BytesIO()
-            with av.open(buffer, "w", format="mpegts") as target:
-                _mux_packets(cut.audio, target.add_stream_from_template(sounds.streams.audio[0]), target)
-            segments.append(Segment(data=buffer.getvalue(), duration_s=cut.duration_s))
+        audio = sounds.streams.audio[0]
+        return _mpeg_ts(
+            _cuts(pictures, sounds),
+            lambda cut, target: _mux_packets(cut.audio, target.add_stream_from_template(audio), target),
+        )
+
+
+def _mpeg_ts(cuts: Iterable[_Cut], mux: Callable[[_Cut, OutputContainer], None]) -> Reel:
+    """One MPEG-TS file for each cut, filled by ``mux``."""
+    segments = []
+    for cut in cuts:
+        buffer = io.BytesIO()
+        with av.open(buffer, "w", format="mpegts") as target:
+            mux(cut, target)
+        segments.append(Segment(data=buffer.getvalue(), duration_s=cut.duration_s))
     return Reel(init=b"", segments=tuple(segments))
 
 
