@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from core.errors import SettingsError
-from core.streams.reference import check_url_template
+from core.streams.reference import TWITCH_URL_TEMPLATE, check_url_template
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -39,7 +39,7 @@ class _Section(BaseModel):
 class StreamsSettings(_Section):
     """``[streams]``: where a channel's stream is found, and how much of it is looked at."""
 
-    url: str = "https://www.twitch.tv/{channel}"
+    url: str = TWITCH_URL_TEMPLATE
     frames: Annotated[int, Field(ge=1, le=60)] = 13
     resolve_timeout_s: PositiveSeconds = 8.0
     playlist_timeout_s: PositiveSeconds = 4.0

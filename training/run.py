@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import subprocess
 from pathlib import Path
@@ -29,7 +30,7 @@ from training.layout import cosines, fit_layout, joined
 from training.litert import check, export
 from training.network import join
 from training.prepare import Prepared, prepare
-from training.protocols import Outcome, rule_of, test_figures
+from training.protocols import ROTATIONS, Outcome, rule_of, test_figures
 from training.report import GameShare, Story, html, model_card, percent, told
 from training.split import Split, all_but_validation, by_stream
 from training.train import fit, predict, write_log
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     Answer: TypeAlias = Callable[[Activations, Rows], Logits]
 
 _COMPARED_FRAMES = 256
-_ROTATIONS = 5
 
 
 def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path | None, version: str) -> None:
@@ -71,7 +71,7 @@ def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path
     frames = prepared.frames
     streams, ids = frames.streams.tolist(), frames.game_ids.tolist()
     split = (
-        by_stream(streams, ids, rotation=0, rotations=_ROTATIONS)
+        by_stream(streams, ids, rotation=0, rotations=ROTATIONS)
         if measured is None
         else all_but_validation(streams, ids)
     )
@@ -116,14 +116,7 @@ def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path
     manifest = Manifest(
         version=version,
         labels=tuple(LabelSection(id=game.id, name=game.name) for game in frames.games),
-        image=ImageSection(
-            width_px=IMAGE_CONVENTION.width_px,
-            height_px=IMAGE_CONVENTION.height_px,
-            color=IMAGE_CONVENTION.color,
-            dtype=IMAGE_CONVENTION.dtype,
-            layout=IMAGE_CONVENTION.layout,
-            fit=IMAGE_CONVENTION.fit,
-        ),
+        image=ImageSection(**dataclasses.asdict(IMAGE_CONVENTION)),
         temperature=temperature,
         unknown=UnknownSection(score=config.novelty_score, threshold=threshold),
         data_set=DataSetSection(
