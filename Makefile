@@ -37,7 +37,7 @@ $(VENV)/.bot: pyproject.toml requirements.lock | $(BIN)/python
 
 $(VENV)/.all: pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Setting up the bot, training and the tests in $(VENV) ..."
-	@$(INSTALL) --editable '.[training,test]'
+	@$(INSTALL) --editable '.[training,workers,test]'
 	@touch $@ $(VENV)/.bot
 
 # Measures and makes the starter model anew: some tens of minutes on two cores; goes on where it was stopped.

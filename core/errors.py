@@ -13,6 +13,11 @@
     │   │   └── StreamBlack     it answered well, and every picture was black
     │   └── StreamTooSlow       nothing usable came before the deadline
     ├── ArtifactError           a model directory that must not be used
+    ├── StorageError            the database or the frame store cannot be used
+    │   ├── SchemaOutdated      the database waits for `db migrate`
+    │   └── StorageFull         there is no room left for frames
+    ├── DirectoryProblem        the platform's directory gave no usable answer
+    │   └── DirectoryRefused    it does not accept our credentials
     ├── SettingsError           bot.toml or the environment holds a mistake
     ├── DataSetError            a data set that cannot be trained or tested on
     └── TrainingError           training itself could not go on
@@ -89,6 +94,26 @@ class StreamTooSlow(StreamProblem):
 
 class ArtifactError(GameSpotterError):
     """A model directory that must not be used; the message is one sentence that says what is wrong."""
+
+
+class StorageError(GameSpotterError):
+    """The database or the frame store cannot be used; the message is one sentence, without any password."""
+
+
+class SchemaOutdated(StorageError):
+    """The database's schema is not the one that this version works with; the message says what to do."""
+
+
+class StorageFull(StorageError):
+    """There is no room left for frames; the message is one sentence."""
+
+
+class DirectoryProblem(GameSpotterError):
+    """The platform's directory gave no usable answer; the message is one sentence, without any secret."""
+
+
+class DirectoryRefused(DirectoryProblem):
+    """The platform's directory does not accept our credentials; asking again will not help."""
 
 
 class SettingsError(GameSpotterError):

@@ -1,0 +1,1 @@
+"""The data set grows: what to sample tonight, and how a night is carried out."""
