@@ -1,17 +1,21 @@
 """bot.toml and the environment to frozen Settings, or all mistakes at once.
 
 ``[section] key`` of bot.toml is also ``GAMESPOTTER_SECTION__KEY`` in the environment, which wins. Secrets are read
-from the environment alone.
+from the environment alone, and no sentence about a mistake repeats one.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,7 +30,30 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 CONFIG_NAME = "bot.toml"
+DATABASE_NAME = "gamespotter.db"
+FRAMES_NAME = "frames"
 STARTER_MODEL = Path(__file__).parent.parent / "models" / "starter"
+
+_NOT_GAMES = (
+    "Just Chatting",
+    "Music",
+    "Art",
+    "Sports",
+    "Talk Shows & Podcasts",
+    "Science & Technology",
+    "Games + Demos",
+    "Stocks And Bonds",
+    "Retro",
+    "ASMR",
+    "Poker",
+    "Slots",
+)
+"""Categories in which no game is shown, or any. TwitchCategory (2021) left these out, and Chess and GeoGuessr, which
+can be recognised."""
+
+_FROM_THE_ENVIRONMENT_ALONE = (("twitch", "client_secret"),)
+
+_NEVER_REPEATED = frozenset({*_FROM_THE_ENVIRONMENT_ALONE, ("database", "url")})
 
 PositiveSeconds = Annotated[float, Field(gt=0, le=600)]
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
@@ -56,10 +83,19 @@ class StreamsSettings(_Section):
 
 
 class TwitchSettings(_Section):
-    """``[twitch]``: other addresses for Twitch's own, for a stand-in; empty means Twitch."""
+    """``[twitch]``: who asks the directory, and other addresses for Twitch's own, for a stand-in."""
 
+    client_id: str = ""
+    client_secret: SecretStr | None = None
     gql_url: HttpAddress | None = None
     usher_url: HttpAddress | None = None
+    helix_url: HttpAddress | None = None
+    id_url: HttpAddress | None = None
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the directory can be asked."""
+        return bool(self.client_id and self.client_secret and self.client_secret.get_secret_value())
 
 
 class ModelSettings(_Section):
@@ -82,6 +118,72 @@ class CommandsSettings(_Section):
     prefix: Annotated[str, Field(pattern=r"^[^\s\w@/]{1,3}$")] = "!"
 
 
+class DataSettings(_Section):
+    """``[data]``: what is kept of the streams that were looked at, where and for how long."""
+
+    directory: Path = Path("data")
+    keep_asked: bool = True
+    asked_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
+    retention_days: Annotated[float, Field(gt=0, le=3660)] = 90.0
+    max_gb: Annotated[float, Field(gt=0)] = 20.0
+
+
+class DatabaseSettings(_Section):
+    """``[database]``: where the rows are; empty means a SQLite file in the data directory."""
+
+    url: Annotated[str, Field(repr=False)] = ""
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_database(cls, url: str) -> str:
+        if url and re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", url) is None:
+            raise ValueError("The address must begin with postgresql:// or sqlite://.")
+        return url
+
+
+class CollectionSettings(_Section):
+    """``[collection]``: what is sampled every night."""
+
+    enabled: bool = True
+    cron: str = "0 3 * * *"
+    time_zone: str = "UTC"
+    games: Annotated[int, Field(ge=1, le=1000)] = 40
+    min_live_streams: Annotated[int, Field(ge=0, le=10_000)] = 90
+    streams: Annotated[int, Field(ge=1, le=1000)] = 5
+    attempts: Annotated[int, Field(ge=1, le=2000)] = 10
+    captures_per_broadcaster_a_day: Annotated[int, Field(ge=1, le=100)] = 1
+    target_frames: Annotated[int, Field(ge=1)] = 2500
+    target_broadcasters: Annotated[int, Field(ge=1)] = 100
+    not_games: tuple[str, ...] = _NOT_GAMES
+    left_out: tuple[str, ...] = ()
+    recognize: bool = True
+    parallel: Annotated[int, Field(ge=1, le=64)] = 8
+    run_on: Literal["this_process", "workers"] = "this_process"
+
+    @field_validator("cron")
+    @classmethod
+    def _is_a_cron_expression(cls, cron: str) -> str:
+        try:
+            CronTrigger.from_crontab(cron)
+        except (ValueError, TypeError) as error:
+            msg = "It must be the five fields of a cron expression: minute, hour, day, month, weekday."
+            raise ValueError(msg) from error
+        # APScheduler's 0 is Monday, cron's is Sunday: names leave no doubt.
+        if any(character.isdigit() for character in cron.split()[4].partition("/")[0]):
+            raise ValueError("Weekdays are written as names (mon, tue-fri), not as numbers.")
+        return cron
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, time_zone: str) -> str:
+        try:
+            ZoneInfo(time_zone)
+        except (ValueError, OSError, KeyError) as error:
+            # A name that is a folder is an OSError, an unknown one a KeyError.
+            raise ValueError("There is no such time zone; write it as in Europe/Berlin.") from error
+        return time_zone
+
+
 class Settings(BaseSettings):
     """All settings, checked."""
 
@@ -93,6 +195,19 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     answers: AnswersSettings = AnswersSettings()
     commands: CommandsSettings = CommandsSettings()
+    data: DataSettings = DataSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    collection: CollectionSettings = CollectionSettings()
+
+    @property
+    def database_url(self) -> str:
+        """Where the rows are; with a password in it, perhaps."""
+        return self.database.url or f"sqlite:///{(self.data.directory / DATABASE_NAME).absolute()}"
+
+    @property
+    def frames_directory(self) -> Path:
+        """Where the frames are."""
+        return self.data.directory / FRAMES_NAME
 
     @classmethod
     def settings_customise_sources(
@@ -128,31 +243,80 @@ def read_settings(path: Path | None) -> Settings:
     class FromFile(Settings):
         _file: ClassVar[Path | None] = path
 
+    problems: tuple[str, ...] = ()
+    settings: Settings | None = None
     try:
+        problems = _secrets_in(path)
         settings = FromFile()
     except ValidationError as error:
-        problems = tuple(_sentence(problem) for problem in error.errors(include_url=False))
-        raise SettingsError(problems) from error
+        problems += tuple(_sentence(problem) for problem in error.errors(include_url=False))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError((f"{path} is not TOML: {error}.",)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError((f"{path} cannot be read: {error}.",)) from error
-    if path is not None and not settings.model.directory.is_absolute():
-        directory = path.parent / settings.model.directory
-        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"directory": directory})})
-    return settings
+    if problems or settings is None:
+        # Not `from` the library's error, whose text repeats what was given.
+        raise SettingsError(problems)
+    return settings if path is None else _seen_from(path.parent, settings)
+
+
+def _secrets_in(path: Path | None) -> tuple[str, ...]:
+    """A sentence for each secret that stands in the settings file, where everybody who reads it would see it."""
+    if path is None:
+        return ()
+    with path.open("rb") as file:
+        written = tomllib.load(file)
+
+    def value(section: str, key: str) -> object:
+        values = written.get(section)
+        return values.get(key) if isinstance(values, dict) else None
+
+    problems = [
+        f"[{section}] {key}: a secret does not belong in {path}; set {_variable(section, key)} in the environment."
+        for section, key in _FROM_THE_ENVIRONMENT_ALONE
+        if value(section, key) is not None
+    ]
+    url = value("database", "url")
+    if isinstance(url, str) and _has_password(url):
+        problems.append(
+            f"[database] url: a password does not belong in {path}; "
+            f"set {_variable('database', 'url')} in the environment."
+        )
+    return tuple(problems)
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None or "password=" in urlsplit(url).query
+    except ValueError:
+        return False
+
+
+def _variable(section: str, key: str) -> str:
+    return f"GAMESPOTTER_{section}__{key}".upper()
+
+
+def _seen_from(folder: Path, settings: Settings) -> Settings:
+    """The same settings with relative directories taken from the settings file's."""
+    model = settings.model.model_copy(update={"directory": folder / settings.model.directory})
+    data = settings.data.model_copy(update={"directory": folder / settings.data.directory})
+    return settings.model_copy(update={"model": model, "data": data})
 
 
 def _sentence(problem: ErrorDetails) -> str:
     """One mistake as pydantic reports it, in a person's words."""
-    *sections, key = (str(part) for part in problem["loc"])
+    # A list's element is named by its number behind the key.
+    *sections, key = (str(part) for part in problem["loc"] if isinstance(part, str))
     name = f"[{'.'.join(sections)}] {key}" if sections else f"[{key}]"
     if problem["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(key, _known_keys(sections), n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
         return f"{name}: there is no such setting{hint}"
     said = problem.get("ctx", {}).get("error")
-    return f"{name}: {said or problem['msg']} (it is {problem['input']!r:.80})."
+    message = str(said or problem["msg"]).removesuffix(".")
+    if (*sections, key) in _NEVER_REPEATED:
+        return f"{name}: {message}."
+    return f"{name}: {message} (it is {problem['input']!r:.80})."
 
 
 def _known_keys(sections: list[str]) -> list[str]:

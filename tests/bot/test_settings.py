@@ -39,14 +39,15 @@ def test_without_a_file_the_defaults_serve() -> None:
 def test_the_shipped_file_states_every_setting_with_its_default() -> None:
     shipped = read_settings(ROOT / "bot.toml")
 
-    assert shipped.model_dump(exclude={"model": {"directory"}}) == read_settings(None).model_dump(
-        exclude={"model": {"directory"}}
-    )
+    paths = {"model": {"directory"}, "data": {"directory"}}
+    assert shipped.model_dump(exclude=paths) == read_settings(None).model_dump(exclude=paths)
+    assert shipped.data.directory == ROOT / "data"
     assert shipped.model.directory.resolve() == STARTER_MODEL.resolve()
     text = (ROOT / "bot.toml").read_text()
     for section, field in Settings.model_fields.items():
         assert f"[{section}]" in text
-        assert all(f"{key} = " in text for key in field.annotation.model_fields)  # type: ignore[union-attr]
+        keys = set(field.annotation.model_fields) - {"client_secret"}  # type: ignore[union-attr]
+        assert all(f"{key} = " in text for key in keys)
 
 
 def test_the_file_of_the_working_directory_is_taken(tmp_path: Path) -> None:
@@ -92,6 +93,74 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     assert "[streams] url: " in text
     assert "[answers] reuse_s: " in text
     assert "[stream]: there is no such setting; did you mean 'streams'?" in text
+
+
+def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        [twitch]
+        client_secret = "hunter2"
+        [database]
+        url = "postgresql://bot:hunter2@db/games"
+        """,
+    )
+
+    assert len(found) == 2
+    text = "\n".join(found)
+    assert "[twitch] client_secret" in text
+    assert "GAMESPOTTER_TWITCH__CLIENT_SECRET" in text
+    assert "GAMESPOTTER_DATABASE__URL" in text
+    assert "hunter2" not in text
+
+
+def test_a_secret_of_the_environment_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMESPOTTER_TWITCH__CLIENT_SECRET", "hunter2")
+    monkeypatch.setenv("GAMESPOTTER_DATABASE__URL", "postgresql://bot:hunter2@db/games")
+
+    settings = read(tmp_path, '[twitch]\nclient_id = "abc"\n')
+
+    assert settings.twitch.has_credentials
+    assert settings.database_url == "postgresql://bot:hunter2@db/games"
+    assert "hunter2" not in repr(settings)
+
+
+def test_a_wrong_database_address_of_the_environment_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAMESPOTTER_DATABASE__URL", "mysql://bot:hunter2@db/games")
+
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, "")
+
+    (problem,) = caught.value.problems
+    assert problem == "[database] url: The address must begin with postgresql:// or sqlite://."
+    assert caught.value.__context__ is None  # the library's own exception repeats the value
+
+
+def test_without_a_database_address_it_is_a_file_in_the_data_directory(tmp_path: Path) -> None:
+    settings = read(tmp_path, '[data]\ndirectory = "kept"\n')
+
+    assert settings.database_url == f"sqlite:///{tmp_path}/kept/gamespotter.db"
+    assert settings.frames_directory == tmp_path / "kept" / "frames"
+
+
+@pytest.mark.parametrize("cron", ["", "nightly", "0 3 * *", "61 3 * * *", "0 3 * * 1-5", "0 0 3 * * *"])
+def test_a_cron_expression_is_five_fields_with_weekdays_by_name(tmp_path: Path, cron: str) -> None:
+    assert "[collection] cron" in problems(tmp_path, f'[collection]\ncron = "{cron}"\n')[0]
+
+
+def test_weekdays_by_name_are_understood(tmp_path: Path) -> None:
+    assert read(tmp_path, '[collection]\ncron = "30 2 * * mon-fri"\n').collection.cron == "30 2 * * mon-fri"
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "Europe"])
+def test_a_time_zone_has_to_exist(tmp_path: Path, zone: str) -> None:
+    assert "[collection] time_zone" in problems(tmp_path, f'[collection]\ntime_zone = "{zone}"\n')[0]
+
+
+def test_a_mistake_in_a_list_names_the_list(tmp_path: Path) -> None:
+    assert problems(tmp_path, "[collection]\nnot_games = [1]\n")[0].startswith("[collection] not_games: ")
 
 
 @pytest.mark.parametrize("value", ["ftp://x", "http://x/path", "127.0.0.1:80", "http://a b"])
