@@ -31,6 +31,7 @@ EXIT_CODES = {
     Status.ADVERTS: 3,
     Status.BLACK: 3,
     Status.RESTRICTED: 3,
+    Status.LEFT_ALONE: 3,
     Status.NOT_FOUND: 4,
 }
 """Exit status of ``ask``; whatever is not listed ends with 1."""

@@ -17,6 +17,7 @@ from core.streams.sampler import Rejected, Sample, StepTimings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from core.recognition.verdict import Verdict
     from core.streams.reference import StreamRef
 
 GAMES = tuple(Game(id=name.casefold(), name=name) for name in ("VALORANT", "Chess", "Freedoom"))
@@ -83,3 +84,26 @@ class FakeSampler:
         if ref.channel in self.problems:
             raise self.problems[ref.channel]
         return sample_of(self.frames[ref.channel], channel=ref.channel)
+
+
+class FakeRecords:
+    """Keeps what was seen in a list; raises ``problem`` from whatever would ask a database."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Sample, Verdict]] = []
+        self.left_alone: dict[str, str] = {}
+        self.problem: Exception | None = None
+
+    def keep(self, sample: Sample, verdict: Verdict) -> None:
+        self.kept.append((sample, verdict))
+
+    async def is_left_alone(self, channel: str) -> bool:
+        if self.problem is not None:
+            raise self.problem
+        return channel in self.left_alone
+
+    async def leave_alone(self, channel: str, *, by: str) -> int:
+        if self.problem is not None:
+            raise self.problem
+        self.left_alone[channel] = by
+        return sum(len(sample.frames) for sample, _ in self.kept if sample.channel == channel)

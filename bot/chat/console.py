@@ -12,7 +12,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from bot.commands.parser import parse_command
-from bot.commands.request import Request
+from bot.commands.request import Asker, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bot.chat.platform import Handle
 
 _PROMPT = "> "
+_OPERATOR = Asker(platform="console", name="operator", operates=True)
+"""Whoever can start the bot can do everything else to its data, too."""
 
 
 class ConsoleChat:
@@ -56,7 +58,7 @@ class ConsoleChat:
             if command is None:
                 self._say(f"A command begins with {self._prefix}; {self._prefix}help lists them.")
                 continue
-            reply = await handle(Request(command=command))
+            reply = await handle(Request(command=command, asker=_OPERATOR))
             self._say(reply.text)
 
     def _say(self, text: str) -> None:

@@ -25,6 +25,7 @@ class Status(StrEnum):
     ADVERTS = "adverts"
     BLACK = "black"
     RESTRICTED = "restricted"
+    LEFT_ALONE = "left_alone"
     UNREACHABLE = "unreachable"
     TOO_SLOW = "too_slow"
     BAD_INPUT = "bad_input"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.commands.request import Help, Identify, ShowModel, Unrecognised
+from bot.commands.request import Help, Identify, OptOut, ShowModel, Unrecognised
 
 if TYPE_CHECKING:
     from bot.commands.request import Command
@@ -35,6 +35,8 @@ def parse_command(text: str, *, prefix: str) -> Command | None:
             return Help()
         case "model":
             return ShowModel()
+        case "optout":
+            return OptOut(channel=rest.strip(" "))
         case _:
             return Unrecognised(word=name)
 

@@ -33,6 +33,17 @@ class ShowModel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OptOut:
+    """Leave a channel alone from now on, and remove what was kept of it.
+
+    Attributes:
+        channel: as typed, not yet checked; empty for the asker's own.
+    """
+
+    channel: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Unrecognised:
     """Something that begins like a command and is none.
 
@@ -43,7 +54,24 @@ class Unrecognised:
     word: str
 
 
-Command: TypeAlias = Identify | Help | ShowModel | Unrecognised
+Command: TypeAlias = Identify | Help | ShowModel | OptOut | Unrecognised
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asker:
+    """Who asks, as far as the platform vouches for it.
+
+    Attributes:
+        platform: where: ``console``, ``twitch``, ...; empty when nothing is known.
+        name: as other people there see it.
+        own_channel: login of the channel that this person broadcasts on; None where the platform cannot tell.
+        operates: whether the bot is this person's own.
+    """
+
+    platform: str = ""
+    name: str = ""
+    own_channel: str | None = None
+    operates: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +79,7 @@ class Request:
     """One command of one person."""
 
     command: Command
+    asker: Asker = Asker()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ _PROBLEMS = {
     Status.ADVERTS: "{channel} shows nothing but adverts just now; ask again in half a minute.",
     Status.BLACK: "{channel} shows a black picture just now.",
     Status.RESTRICTED: "{channel} is not open to everyone (subscribers only, or closed in this region).",
+    Status.LEFT_ALONE: "{channel} asked me not to look.",
     Status.UNREACHABLE: "I could not reach the stream of {channel}; ask again in a moment.",
     Status.TOO_SLOW: "The stream of {channel} came too slowly to see anything; ask again in a moment.",
     Status.FAILED: SOMETHING_WENT_WRONG,
@@ -74,6 +75,7 @@ def help_text(*, prefix: str) -> str:
             f"{prefix}game <channel>      which game the channel's live stream really shows",
             f"{prefix}game -v <channel>   the same, frame by frame",
             f"{prefix}model               which model answers",
+            f"{prefix}optout              for broadcasters: leave my channel alone, and remove what was kept of it",
             f"{prefix}help                this list",
         )
     )
@@ -82,6 +84,23 @@ def help_text(*, prefix: str) -> str:
 def model_text(rule: AnswerRule) -> str:
     """Which model answers."""
     return f"Model {rule.model}, which knows {_count(len(rule.labels), 'game')}."
+
+
+def opted_out(channel: str, *, frames: int) -> str:
+    """What to say when a channel is left alone from now on."""
+    return f"I leave {channel} alone from now on; {_count(frames, 'frame')} of it removed."
+
+
+def only_the_broadcaster(channel: str | None, *, prefix: str) -> str:
+    """Who may have a channel left alone."""
+    if channel is None:
+        return f"Say {prefix}optout in Twitch chat with the account of your channel, or ask whoever runs me."
+    return f"Only {channel} can say that, in Twitch chat, or whoever runs me."
+
+
+def nothing_is_kept() -> str:
+    """What to say where there is no storage."""
+    return "I keep nothing of any channel here."
 
 
 def unrecognised(word: str, *, prefix: str) -> str:

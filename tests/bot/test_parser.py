@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.commands.parser import parse_command
-from bot.commands.request import Command, Help, Identify, ShowModel, Unrecognised
+from bot.commands.request import Command, Help, Identify, OptOut, ShowModel, Unrecognised
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from bot.commands.request import Command, Help, Identify, ShowModel, Unrecognise
         ("!game a\u00a0b", Identify(channel="a\u00a0b")),
         ("!help", Help()),
         ("!model", ShowModel()),
+        ("!optout", OptOut(channel="")),
+        ("!OptOut  @Some_Channel ", OptOut(channel="@Some_Channel")),
         ("!games", Unrecognised(word="games")),
         ("!", None),
         ("! game x", None),

@@ -7,23 +7,29 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.commands.answer import Answer, Status
-from bot.commands.request import Help, Identify, Reply, Request, ShowModel, Unrecognised
+from bot.commands.request import Asker, Help, Identify, OptOut, Reply, Request, ShowModel, Unrecognised
 from bot.commands.service import CommandService
-from core.errors import ArtifactError, StreamOffline, StreamProblem
+from core.errors import ArtifactError, StorageError, StreamOffline, StreamProblem
 from core.recognition.recognizer import Recognizer
-from tests.fakes import GAMES, RULE, BrightnessNetwork, FakeSampler, frame
+from tests.fakes import GAMES, RULE, BrightnessNetwork, FakeRecords, FakeSampler, frame
 
 
 class Desk:
     """A service over a fake sampler and a fake network, and short ways to ask it."""
 
-    def __init__(self, service: CommandService, sampler: FakeSampler, network: BrightnessNetwork) -> None:
+    def __init__(
+        self, service: CommandService, sampler: FakeSampler, network: BrightnessNetwork, records: FakeRecords
+    ) -> None:
         self.service = service
         self.sampler = sampler
         self.network = network
+        self.records = records
 
     async def reply(self, channel: str, *, verbose: bool = False) -> Reply:
         return await self.service.handle(Request(command=Identify(channel=channel, verbose=verbose)))
+
+    async def opt_out(self, channel: str, asker: Asker) -> str:
+        return (await self.service.handle(Request(command=OptOut(channel=channel), asker=asker))).text
 
     async def answer(self, channel: str) -> Answer:
         reply = await self.reply(channel)
@@ -32,8 +38,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*, reuse_s: float = 20.0, recognize_timeout_s: float = 10.0) -> AsyncIterator[Desk]:
-    sampler, network = FakeSampler(), BrightnessNetwork()
+async def desk(*, reuse_s: float = 20.0, recognize_timeout_s: float = 10.0, keeps: bool = True) -> AsyncIterator[Desk]:
+    sampler, network, records = FakeSampler(), BrightnessNetwork(), FakeRecords()
     sampler.frames["some_channel"] = [frame(10), frame(20, at_s=2.0), frame(250, at_s=4.0)]
     recognizer = Recognizer(network, RULE)
     service = CommandService(
@@ -43,10 +49,11 @@ async def desk(*, reuse_s: float = 20.0, recognize_timeout_s: float = 10.0) -> A
         prefix="!",
         reuse_s=reuse_s,
         recognize_timeout_s=recognize_timeout_s,
+        records=records if keeps else None,
     )
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(recognizer.run())
-        yield Desk(service, sampler, network)
+        yield Desk(service, sampler, network, records)
         await service.aclose()
         serving.cancel()
 
@@ -192,3 +199,75 @@ async def test_help_model_and_nonsense_are_answered() -> None:
     assert texts[1] == "Model test-1, which knows 3 games."
     assert texts[2] == "I do not know “!gmae”; !help lists what I do."
     assert all(game.name not in texts[2] for game in GAMES)
+
+
+OPERATOR = Asker(platform="console", name="op", operates=True)
+BROADCASTER = Asker(platform="twitch", name="Some_Channel", own_channel="some_channel")
+VIEWER = Asker(platform="twitch", name="viewer", own_channel="viewer")
+STRANGER = Asker(platform="discord", name="somebody")
+
+
+async def test_a_look_is_kept_once_however_many_ask() -> None:
+    async with desk() as here:
+        await asyncio.gather(here.reply("some_channel"), here.reply("some_channel"))
+        await here.reply("some_channel")
+
+    ((sample, verdict),) = here.records.kept
+    assert sample.channel == "some_channel"
+    assert verdict.game == GAMES[0]
+
+
+async def test_a_look_that_came_to_nothing_is_not_kept() -> None:
+    async with desk() as here:
+        here.sampler.problems["some_channel"] = StreamOffline("some_channel")
+        await here.reply("some_channel")
+
+    assert here.records.kept == []
+
+
+@pytest.mark.parametrize(
+    ("asker", "typed"), [(BROADCASTER, ""), (BROADCASTER, "@Some_Channel"), (OPERATOR, "some_channel")]
+)
+async def test_a_broadcaster_opts_out_and_is_not_looked_at_any_more(asker: Asker, typed: str) -> None:
+    async with desk() as here:
+        await here.reply("some_channel")
+        said = await here.opt_out(typed, asker)
+        asked = len(here.sampler.asked)
+        reply = await here.reply("some_channel")
+
+    assert said == "I leave some_channel alone from now on; 3 frames of it removed."
+    assert reply.text == "some_channel asked me not to look."
+    assert reply.answer is not None
+    assert reply.answer.status is Status.LEFT_ALONE
+    assert len(here.sampler.asked) == asked
+    assert here.records.left_alone == {"some_channel": f"{asker.platform}:{asker.name}"}
+
+
+@pytest.mark.parametrize(
+    ("asker", "typed", "said"),
+    [
+        (VIEWER, "some_channel", "Only some_channel can say that, in Twitch chat, or whoever runs me."),
+        (STRANGER, "some_channel", "Only some_channel can say that, in Twitch chat, or whoever runs me."),
+        (STRANGER, "", "Say !optout in Twitch chat with the account of your channel, or ask whoever runs me."),
+        (OPERATOR, "", "Say !optout in Twitch chat with the account of your channel, or ask whoever runs me."),
+        (OPERATOR, "file:///x", "“file:///x” is not on the site that I look at; give a channel's name."),
+    ],
+)
+async def test_nobody_else_opts_a_channel_out(asker: Asker, typed: str, said: str) -> None:
+    async with desk() as here:
+        assert await here.opt_out(typed, asker) == said
+
+    assert here.records.left_alone == {}
+
+
+async def test_an_opt_out_that_cannot_be_written_down_is_not_promised() -> None:
+    async with desk() as here:
+        here.records.problem = StorageError("The database is gone; password hunter2.")
+        said = await here.opt_out("", BROADCASTER)
+
+    assert said.startswith("Something went wrong")
+
+
+async def test_where_nothing_is_kept_there_is_nothing_to_remove() -> None:
+    async with desk(keeps=False) as here:
+        assert await here.opt_out("", BROADCASTER) == "I keep nothing of any channel here."
