@@ -1,0 +1,410 @@
+"""What goes into the store and comes out of it, as frozen values. All times are timezone-aware, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from core.collection.directory import Category, LiveStream
+    from core.games import Game
+    from core.recognition.verdict import Verdict
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+"""What a JSON column holds."""
+
+
+class CaptureKind(StrEnum):
+    """Why a stream was sampled."""
+
+    ASKED = "asked"
+    NIGHTLY = "nightly"
+
+
+class LabelSource(StrEnum):
+    """Who says what a capture shows, the weakest first."""
+
+    DECLARED = "declared"
+    IMPORT = "import"
+    FLAG = "flag"
+    KEEPER = "keeper"
+
+
+class FlagState(StrEnum):
+    """What became of a moderator's word that a recognition is wrong."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class RunState(StrEnum):
+    """How far a due run of a job is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Broadcaster:
+    """Who streams.
+
+    Attributes:
+        login: lower-case name in the channel's address; it can change hands.
+        platform_id: stays when the login changes; None when only the login is known.
+        display_name: as its owner spells it; None when it is not known.
+    """
+
+    login: str
+    platform_id: str | None = None
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BroadcastStream:
+    """One broadcast, from going live to going offline.
+
+    Attributes:
+        platform_id: of this broadcast.
+        started_at: None when it is not known.
+        title: as last seen.
+        language: ISO 639-1, or ``other``; empty when unknown.
+    """
+
+    platform_id: str
+    started_at: datetime | None = None
+    title: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptFrame:
+    """A frame whose file lies in the frame store.
+
+    Attributes:
+        sha256: of the file, 64 hexadecimal digits; its name in the frame store.
+        size_bytes: of the file.
+        perceptual_hash: 64 bits, unsigned; see :func:`core.frames.perceptual_hash`.
+        at_s: seconds from the start of the sampled window to this frame.
+    """
+
+    sha256: str
+    size_bytes: int
+    perceptual_hash: int
+    at_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredFrame:
+    """A file of the frame store."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectedFrames:
+    """What a window also held, by the reason for which it was not kept."""
+
+    adverts: int = 0
+    black: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRecognition:
+    """What a model said of a capture."""
+
+    at: datetime
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewCapture:
+    """A sample of a stream, to be kept; its frames are in the frame store already.
+
+    Attributes:
+        kind: why it was taken.
+        key: names this capture whoever adds it, so that a second try adds nothing: the pick's for a nightly one, a
+            UUID for an asked one.
+        broadcaster: whose stream.
+        stream: which broadcast; None when it is not known.
+        declared: category that the broadcaster declares; None when there is none or it is not known.
+        is_game: whether ``declared`` is a game; None leaves what is known of the category.
+        at: when it was taken.
+        rendition: as the playlist names it.
+        window_s: seconds of the live window that the frames are spread over.
+        rejected: what was not kept.
+        bytes_fetched: to take it.
+        frames: in the order of the stream; may be empty.
+        recognition: of a model, if one looked.
+        job_run_id: of the run that took it.
+        pick_id: that it fulfils; adding the capture marks it captured.
+    """
+
+    kind: CaptureKind
+    key: str
+    broadcaster: Broadcaster
+    stream: BroadcastStream | None = None
+    declared: Category | None = None
+    is_game: bool | None = None
+    at: datetime
+    rendition: str
+    window_s: float
+    rejected: RejectedFrames = RejectedFrames()
+    bytes_fetched: int = 0
+    frames: tuple[KeptFrame, ...]
+    recognition: NewRecognition | None = None
+    job_run_id: int | None = None
+    pick_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GameCount:
+    """What is kept of a game: of the captures whose label it is, frames whose pixels are there.
+
+    Attributes:
+        game: its id is ours; see ``category_id`` for the platform's.
+        category_id: the platform's; None for a game that only a model names.
+        is_game: False for a category that is none; None when nobody said.
+        frames: with pixels.
+        streams: broadcasts that they are of.
+        broadcasters: whose streams they are of.
+        size_bytes: of their files.
+    """
+
+    game: Game
+    category_id: str | None
+    is_game: bool | None
+    frames: int
+    streams: int
+    broadcasters: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSetSummary:
+    """The whole data set; frames, streams, broadcasters and bytes count what has its pixels.
+
+    Attributes:
+        games: all, in the alphabetical order of their names, those without frames too.
+        captures: all that were ever kept, whether or not their pixels are still there.
+        frames: of all captures, labelled or not.
+        nightly_frames: of these, of nightly captures.
+        asked_frames: of these, of captures that somebody asked for.
+        streams: broadcasts.
+        broadcasters: who has frames here.
+        size_bytes: of the files; one that two captures share counts once.
+        oldest_at: time of the oldest capture with pixels.
+        newest_at: and of the newest.
+    """
+
+    games: tuple[GameCount, ...]
+    captures: int
+    frames: int
+    nightly_frames: int
+    asked_frames: int
+    streams: int
+    broadcasters: int
+    size_bytes: int
+    oldest_at: datetime | None
+    newest_at: datetime | None
+
+    @property
+    def smallest(self) -> GameCount | None:
+        """The game with the fewest frames of those that have any."""
+        return min((count for count in self.games if count.frames), key=lambda count: count.frames, default=None)
+
+    @property
+    def largest(self) -> GameCount | None:
+        """The game with the most frames."""
+        return max((count for count in self.games if count.frames), key=lambda count: count.frames, default=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptOuts:
+    """Who must never be sampled.
+
+    Attributes:
+        platform_ids: of those who are known by id.
+        logins: of those who are known by login alone.
+        other_logins: of those who are in ``platform_ids``: these count only for a broadcaster whose id is not known,
+            because a login can change hands.
+    """
+
+    platform_ids: frozenset[str] = frozenset()
+    logins: frozenset[str] = frozenset()
+    other_logins: frozenset[str] = frozenset()
+
+    def covers(self, *, login: str, platform_id: str | None) -> bool:
+        """Whether this broadcaster has opted out."""
+        login = login.casefold()
+        if login in self.logins:
+            return True
+        return login in self.other_logins if platform_id is None else platform_id in self.platform_ids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRun:
+    """A due run of a job that this process has claimed.
+
+    Attributes:
+        id: of the row.
+        job: its name.
+        due_at: when it was due.
+        attempt: 1 at first; each taking over adds 1, and what an earlier attempt still says is not heard.
+        resumed: whether somebody began it before.
+    """
+
+    id: int
+    job: str
+    due_at: datetime
+    attempt: int
+    resumed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRunRecord:
+    """A due run of a job, as the keeper sees it.
+
+    Attributes:
+        holder: who has or had it.
+        lease_until: while ``state`` is RUNNING, others leave it alone until then.
+        finished_at: None while it runs.
+        result: what :meth:`NightStore.finish` was given.
+    """
+
+    id: int
+    job: str
+    due_at: datetime
+    state: RunState
+    holder: str
+    attempt: int
+    started_at: datetime
+    lease_until: datetime
+    finished_at: datetime | None
+    result: Json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedPick:
+    """A stream that a night is to sample.
+
+    Attributes:
+        position: in the order of sampling, from 0.
+        category: that it is sampled for; the picks of one category are a group.
+        is_game: whether that category is a game.
+        stream: as the directory listed it.
+        spare: sampled only when another pick of the same group came to nothing.
+    """
+
+    position: int
+    category: Category
+    is_game: bool
+    stream: LiveStream
+    spare: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """A planned pick, kept.
+
+    Attributes:
+        outcome: None while it is pending; else ``captured``, ``nothing_new``, ``opted_out``, or the kind of failure.
+    """
+
+    id: int
+    run_id: int
+    planned: PlannedPick
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PickCounts:
+    """How far a night is.
+
+    Attributes:
+        pending: picks without an outcome, spares included.
+        outcomes: picks by outcome.
+        captures: that the run has added, those of earlier attempts included.
+        frames: that these have kept.
+        bytes_fetched: to take them.
+    """
+
+    pending: int
+    outcomes: Mapping[str, int]
+    captures: int
+    frames: int
+    bytes_fetched: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removed:
+    """What retention, the size cap or a broadcaster's opting out removed.
+
+    Attributes:
+        frames: rows that lost their pixels, or went altogether.
+        files: of the frame store.
+        size_bytes: of these files.
+    """
+
+    frames: int = 0
+    files: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncReport:
+    """What was brought together, or would be in a dry run.
+
+    Attributes:
+        games: deleted, as nothing is left that refers to them.
+        frames: rows deleted, as their file is gone.
+        captures: deleted, as they lost their last frame so.
+        files: deleted, as no row names them.
+        size_bytes: of these files.
+        unfinished: leftovers of interrupted writing, deleted.
+    """
+
+    games: int = 0
+    frames: int = 0
+    captures: int = 0
+    files: int = 0
+    size_bytes: int = 0
+    unfinished: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forgotten:
+    """What was kept of a broadcaster and is gone.
+
+    Attributes:
+        known: whether anything was kept of them; the opting out is written down in any case.
+        captures: rows.
+        frames: rows.
+        files: of the frame store.
+        size_bytes: of these files.
+    """
+
+    known: bool
+    captures: int
+    frames: int
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Migration:
+    """From which revision to which a database was brought; ``before`` is None for an empty one."""
+
+    before: str | None
+    after: str

@@ -1,0 +1,413 @@
+"""The tables. Migrations make them; a test holds that both say the same.
+
+::
+
+    games ─┬─ game_aliases           opt_outs   (outlive what they removed)
+           │
+           ├─ captures ─┬─ frames
+    broadcasters ─ streams ┘   ├─ labels          what it shows, by whom
+           │            ├─ recognitions ─ models
+           │            └─ flags
+    job_runs ─ picks ───┘
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from core.storage.records import CaptureKind, FlagState, Json, LabelSource, RunState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+EnumT = TypeVar("EnumT", bound=StrEnum)
+
+_Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column of exactly this type."""
+
+_HALF_OF_64_BITS = 1 << 63
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timezone-aware time, in UTC on its way in and out; SQLite keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To what the database keeps."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            msg = f"{value.isoformat()} names no time zone"
+            raise ValueError(msg)
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From what the database keeps."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Unsigned64(TypeDecorator[int]):
+    """64 bits without a sign, in a column that has one."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """To what the database keeps."""
+        return None if value is None else to_signed(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """From what the database keeps."""
+        return None if value is None else to_unsigned(value)
+
+
+def to_signed(bits: int) -> int:
+    """64 bits as a two's complement number."""
+    if not 0 <= bits < 2 * _HALF_OF_64_BITS:
+        msg = f"{bits} is no number of 64 bits"
+        raise ValueError(msg)
+    return bits - 2 * _HALF_OF_64_BITS if bits >= _HALF_OF_64_BITS else bits
+
+
+def to_unsigned(number: int) -> int:
+    """The same 64 bits without a sign."""
+    return number % (2 * _HALF_OF_64_BITS)
+
+
+def _one_of(kind: type[EnumT]) -> Enum:
+    """A short string, one of the enumeration's, which the database checks."""
+    name = {CaptureKind: "kind", FlagState: "state", LabelSource: "source", RunState: "state"}[kind]
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Table(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own interface
+        datetime: UtcDateTime(),
+        str: Text(),
+        CaptureKind: _one_of(CaptureKind),
+        FlagState: _one_of(FlagState),
+        LabelSource: _one_of(LabelSource),
+        RunState: _one_of(RunState),
+    }
+
+
+class GameRow(Table):
+    """A game, or a category that is none.
+
+    Attributes:
+        id: ours; a model's labels carry it.
+        category_id: the platform's; None for a game that only a model names.
+        is_game: None when nobody said.
+    """
+
+    __tablename__ = "games"
+
+    id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    name: Mapped[str]
+    category_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    is_game: Mapped[bool | None]
+    added_at: Mapped[datetime]
+
+
+class GameAliasRow(Table):
+    """A name under which a game is found: its present one, former ones, others.
+
+    Attributes:
+        folded: see :func:`core.storage.naming.folded`. Two games may share a name: two categories do.
+    """
+
+    __tablename__ = "game_aliases"
+    __table_args__ = (UniqueConstraint("folded", "game_id"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    game_id: Mapped[str] = mapped_column(ForeignKey("games.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    folded: Mapped[str]
+
+
+class BroadcasterRow(Table):
+    """Who streams.
+
+    Attributes:
+        platform_id: None when only the login is known.
+        login: None when somebody else has it by now.
+    """
+
+    __tablename__ = "broadcasters"
+    __table_args__ = (CheckConstraint("platform_id IS NOT NULL OR login IS NOT NULL", name="named"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    platform_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    login: Mapped[str | None] = mapped_column(unique=True)
+    display_name: Mapped[str | None]
+    first_seen_at: Mapped[datetime]
+
+
+class StreamRow(Table):
+    """One broadcast."""
+
+    __tablename__ = "streams"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    platform_id: Mapped[str] = mapped_column(String(64), unique=True)
+    broadcaster_id: Mapped[int] = mapped_column(ForeignKey("broadcasters.id", ondelete="CASCADE"), index=True)
+    started_at: Mapped[datetime | None]
+    title: Mapped[str]
+    language: Mapped[str] = mapped_column(String(16))
+
+
+class JobRunRow(Table):
+    """A due run of a job; the unique pair makes it happen once, whatever the number of replicas."""
+
+    __tablename__ = "job_runs"
+    __table_args__ = (
+        UniqueConstraint("job", "due_at"),
+        CheckConstraint("attempt >= 1", name="attempt"),
+        Index("ix_job_runs_due_at", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    job: Mapped[str] = mapped_column(String(64))
+    due_at: Mapped[datetime]
+    state: Mapped[RunState]
+    holder: Mapped[str]
+    attempt: Mapped[int]
+    lease_until: Mapped[datetime]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    result: Mapped[Json] = mapped_column(JSON(none_as_null=True), nullable=True)
+
+
+class PickRow(Table):
+    """A stream that a night is to sample, as the directory listed it."""
+
+    __tablename__ = "picks"
+    __table_args__ = (UniqueConstraint("run_id", "position"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("job_runs.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    category_id: Mapped[str] = mapped_column(String(64))
+    category_name: Mapped[str]
+    is_game: Mapped[bool]
+    spare: Mapped[bool]
+    stream_platform_id: Mapped[str] = mapped_column(String(64))
+    broadcaster_platform_id: Mapped[str] = mapped_column(String(64), index=True)
+    login: Mapped[str] = mapped_column(index=True)
+    display_name: Mapped[str]
+    declared_id: Mapped[str | None] = mapped_column(String(64))
+    declared_name: Mapped[str | None]
+    title: Mapped[str]
+    language: Mapped[str] = mapped_column(String(16))
+    started_at: Mapped[datetime]
+    viewers: Mapped[int]
+    outcome: Mapped[str | None] = mapped_column(String(32))
+
+
+class CaptureRow(Table):
+    """A sample of a stream, asked for or taken by night.
+
+    Attributes:
+        key: makes a second try add nothing.
+        declared_id: game that the broadcaster declared at that time.
+    """
+
+    __tablename__ = "captures"
+    __table_args__ = (
+        Index("ix_captures_broadcaster_id_kind_at", "broadcaster_id", "kind", "at"),
+        Index("ix_captures_kind_at", "kind", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), unique=True)
+    kind: Mapped[CaptureKind]
+    broadcaster_id: Mapped[int] = mapped_column(ForeignKey("broadcasters.id", ondelete="CASCADE"))
+    stream_id: Mapped[int | None] = mapped_column(ForeignKey("streams.id", ondelete="SET NULL"), index=True)
+    declared_id: Mapped[str | None] = mapped_column(ForeignKey("games.id"), index=True)
+    at: Mapped[datetime]
+    rendition: Mapped[str] = mapped_column(String(64))
+    window_s: Mapped[float]
+    adverts: Mapped[int]
+    black: Mapped[int]
+    duplicates: Mapped[int]
+    failed: Mapped[int]
+    waiting: Mapped[int]
+    bytes_fetched: Mapped[int] = mapped_column(BigInteger)
+    job_run_id: Mapped[int | None] = mapped_column(ForeignKey("job_runs.id", ondelete="SET NULL"), index=True)
+    pick_id: Mapped[int | None] = mapped_column(ForeignKey("picks.id", ondelete="SET NULL"), index=True)
+
+
+class FrameRow(Table):
+    """A frame of a capture.
+
+    Attributes:
+        sha256: of its file.
+        removed_at: when its pixels went; the file is there as long as a row without this names it.
+    """
+
+    __tablename__ = "frames"
+    __table_args__ = (
+        UniqueConstraint("capture_id", "position"),
+        CheckConstraint("length(sha256) = 64", name="sha256"),
+        CheckConstraint("size_bytes > 0", name="size_bytes"),
+        Index("ix_frames_sha256", "sha256", "size_bytes", "removed_at"),
+        Index(
+            "ix_frames_kept",
+            "capture_id",
+            "size_bytes",
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    capture_id: Mapped[int] = mapped_column(ForeignKey("captures.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+    perceptual_hash: Mapped[int] = mapped_column(Unsigned64)
+    at_s: Mapped[float]
+    removed_at: Mapped[datetime | None]
+
+
+class ModelRow(Table):
+    """A model that has answered here."""
+
+    __tablename__ = "models"
+
+    version: Mapped[str] = mapped_column(String(100), primary_key=True)
+    first_seen_at: Mapped[datetime]
+
+
+class RecognitionRow(Table):
+    """What a model said of a capture; never rewritten.
+
+    Attributes:
+        game_id: the answer; None when it was that the game is unknown.
+        best_id: the likeliest game.
+        confidence: of the likeliest game.
+        runners_up: ``[{"id", "name", "confidence"}]``, the model's own ids and names.
+        frames: ``[{"id", "name", "confidence", "at_s"}]``, likewise.
+    """
+
+    __tablename__ = "recognitions"
+    __table_args__ = (
+        UniqueConstraint("capture_id", "model"),
+        CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    capture_id: Mapped[int] = mapped_column(ForeignKey("captures.id", ondelete="CASCADE"))
+    model: Mapped[str] = mapped_column(ForeignKey("models.version"), index=True)
+    at: Mapped[datetime]
+    game_id: Mapped[str | None] = mapped_column(ForeignKey("games.id"), index=True)
+    best_id: Mapped[str] = mapped_column(ForeignKey("games.id"), index=True)
+    confidence: Mapped[float]
+    votes: Mapped[int]
+    score: Mapped[float]
+    novelty: Mapped[float]
+    runners_up: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    frames: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
+class FlagRow(Table):
+    """A moderator's word that a recognition is wrong, and what is right.
+
+    Attributes:
+        by: the moderator, as the platform names them.
+        platform: on which they said it.
+        state_at: when it came into its state.
+    """
+
+    __tablename__ = "flags"
+    __table_args__ = (UniqueConstraint("capture_id", "platform", "by"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    capture_id: Mapped[int] = mapped_column(ForeignKey("captures.id", ondelete="CASCADE"))
+    recognition_id: Mapped[int | None] = mapped_column(ForeignKey("recognitions.id", ondelete="SET NULL"), index=True)
+    game_id: Mapped[str] = mapped_column(ForeignKey("games.id"), index=True)
+    state: Mapped[FlagState]
+    by: Mapped[str]
+    platform: Mapped[str] = mapped_column(String(32))
+    at: Mapped[datetime]
+    state_at: Mapped[datetime]
+
+
+class LabelRow(Table):
+    """What a capture shows, by one source; the strongest source's word is the label."""
+
+    __tablename__ = "labels"
+    __table_args__ = (UniqueConstraint("capture_id", "source"),)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    capture_id: Mapped[int] = mapped_column(ForeignKey("captures.id", ondelete="CASCADE"))
+    game_id: Mapped[str] = mapped_column(ForeignKey("games.id"), index=True)
+    source: Mapped[LabelSource]
+    by: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class OptOutRow(Table):
+    """A broadcaster who is never to be sampled again; outlives the rows that it removed."""
+
+    __tablename__ = "opt_outs"
+    __table_args__ = (
+        CheckConstraint("platform_id IS NOT NULL OR login IS NOT NULL", name="named"),
+        Index("ix_opt_outs_login", "login"),
+        Index(
+            "uq_opt_outs_login_alone",
+            "login",
+            unique=True,
+            sqlite_where=text("platform_id IS NULL"),
+            postgresql_where=text("platform_id IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    platform_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    login: Mapped[str | None]
+    by: Mapped[str]
+    at: Mapped[datetime]
