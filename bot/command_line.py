@@ -1,0 +1,81 @@
+"""What all verbs of the command line share: options, settings or an exit, one sentence for a person or an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from bot.settings import read_settings
+from core.errors import GameSpotterError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from bot.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file; bot.toml of the working directory when it is there."),
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Log everything to standard error.")]
+
+
+def settings_or_exit(config: Path | None) -> Settings:
+    """Read the settings; each mistake is a line on standard error, and the exit status 2."""
+    try:
+        return read_settings(config)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def run_or_exit(main: Coroutine[None, None, _Result]) -> _Result:
+    """Run to the end; what goes wrong is one line on standard error, and the exit status 1."""
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except Exception as error:
+        expected = _expected(error)
+        if expected is None:
+            log.exception("%s", type(error).__name__)
+        print(expected or "GameSpotter stopped because of a mistake of its own; --debug shows where.", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _expected(error: BaseException) -> GameSpotterError | None:
+    """What we raised on purpose, also out of a group where it is all that went wrong."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, GameSpotterError) else None
+
+
+def log_to_stderr(*, debug: bool, level: int = logging.ERROR) -> None:
+    """Log for a person at a terminal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s", traceback=debug))
+    logging.basicConfig(level=logging.DEBUG if debug else level, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """A person at a terminal reads one line; the traceback comes with ``--debug``."""
+
+    def __init__(self, fmt: str, *, traceback: bool) -> None:
+        super().__init__(fmt)
+        self._traceback = traceback
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format, with or without the traceback."""
+        if not self._traceback:
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
+        return super().format(record)
