@@ -69,8 +69,11 @@ class Channel:
         container: of the media segments.
         adverts: in the window of a new viewer.
         closed: why an anonymous viewer is refused; None lets everybody in.
-        on_air_for: how long the stream had been live when the server started.
+        on_air_for: how long the stream had been live when the server started; a source is played over and over
+            since then, so this also says where in its loop the stream is.
         window_segments: segments of 2 s that a media playlist lists.
+        viewers: at any time; they say who is listed first.
+        language: of the broadcast, ISO 639-1.
     """
 
     login: str
@@ -83,6 +86,8 @@ class Channel:
     closed: Closed | None = None
     on_air_for: timedelta = timedelta(hours=1, minutes=47)
     window_segments: int = 15
+    viewers: int = 42
+    language: str = "en"
 
 
 def demo_channels() -> tuple[Channel, ...]:
@@ -94,6 +99,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="old demons, new coffee",
             declared_category="Freedoom",
             source=BundledClip(name="doom__s01"),
+            viewers=1204,
         ),
         Channel(
             login="pixelpekka",
@@ -101,6 +107,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="chill & chat while I slide around",
             declared_category="Just Chatting",
             source=BundledClip(name="supertux__s01"),
+            viewers=861,
         ),
         Channel(
             login="trainspotter_tom",
@@ -108,6 +115,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="one more station then bed",
             declared_category="OpenTTD",
             source=BundledClip(name="openttd__s00"),
+            viewers=318,
         ),
         Channel(
             login="blockybea",
@@ -115,6 +123,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="!discord | day 112 of the castle",
             declared_category="Minecraft",
             source=BundledClip(name="minetest__s01"),
+            viewers=2210,
         ),
         Channel(
             login="hookshot_hana",
@@ -123,6 +132,7 @@ def demo_channels() -> tuple[Channel, ...]:
             declared_category="Teeworlds",
             source=BundledClip(name="teeworlds__s00"),
             container=Container.FRAGMENTED_MP4,
+            viewers=97,
         ),
         Channel(
             login="grenade_gus",
@@ -130,6 +140,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="hogs of war crimes",
             declared_category=None,
             source=BundledClip(name="hedgewars__s00"),
+            viewers=43,
         ),
         Channel(
             login="captainwesna",
@@ -137,6 +148,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="campaign on hard, no reloads",
             declared_category="The Battle for Wesnoth",
             source=BundledClip(name="wesnoth__s00"),
+            viewers=156,
         ),
         Channel(
             login="slopesandstuff",
@@ -144,6 +156,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="speedruns all evening",
             declared_category="Special Events",
             source=BundledClip(name="etr__s00"),
+            viewers=388,
         ),
         Channel(
             login="rookandroll",
@@ -151,6 +164,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="!lichess blitz until I tilt",
             declared_category="Chess",
             source=BundledClip(name="chess__s00"),
+            viewers=1530,
         ),
         Channel(
             login="lemming_lou",
@@ -159,6 +173,7 @@ def demo_channels() -> tuple[Channel, ...]:
             declared_category="Pingus",
             source=BundledClip(name="pingus__s01"),
             adverts=Adverts.PREROLL,
+            viewers=61,
         ),
         Channel(
             login="adbreak_andy",
@@ -167,6 +182,7 @@ def demo_channels() -> tuple[Channel, ...]:
             declared_category="OpenTTD",
             source=BundledClip(name="openttd__s00"),
             adverts=Adverts.ALWAYS,
+            viewers=12,
         ),
         Channel(
             login="homebrew_hank",
@@ -174,6 +190,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="showing off my own game, wishlist it!",
             declared_category="Software and Game Development",
             source=DrawnGame(),
+            viewers=7,
         ),
         Channel(
             login="sleepy_sam",
@@ -181,6 +198,7 @@ def demo_channels() -> tuple[Channel, ...]:
             title="see you on friday",
             declared_category="Freedoom",
             source=None,
+            viewers=240,
         ),
         Channel(
             login="subs_only_sue",
@@ -189,6 +207,7 @@ def demo_channels() -> tuple[Channel, ...]:
             declared_category="SuperTux",
             source=BundledClip(name="supertux__s01"),
             closed=Closed.SUBSCRIBERS_ONLY,
+            viewers=512,
         ),
         Channel(
             login="faraway_finn",
@@ -197,5 +216,6 @@ def demo_channels() -> tuple[Channel, ...]:
             declared_category="Teeworlds",
             source=BundledClip(name="teeworlds__s00"),
             closed=Closed.GEO_BLOCKED,
+            viewers=95,
         ),
     )

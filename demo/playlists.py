@@ -8,6 +8,7 @@ segments ahead of time, and ``EXT-X-TWITCH-LIVE-SEQUENCE`` after a discontinuity
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -145,7 +146,7 @@ def _stitched_advert(window: Window) -> str:
 
 def broadcast_id(channel: Channel) -> int:
     """A number that looks like Twitch's and is the same in every run."""
-    return 310_000_000_000 + int.from_bytes(channel.login.encode()[:4].ljust(4, b"_"), "big")
+    return 310_000_000_000 + int.from_bytes(hashlib.sha256(channel.login.encode()).digest()[:5], "big")
 
 
 def _timestamp(moment: datetime) -> str:

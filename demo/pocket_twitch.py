@@ -1,10 +1,11 @@
-"""The pocket Twitch's web server: GraphQL, usher and the video edge on one loopback port.
+"""The pocket Twitch's web server: tokens, Helix, GraphQL, usher and the video edge on one loopback port.
 
     async with PocketTwitch(channels=demo_channels()) as twitch:
-        ...  # lead https://gql.twitch.tv and https://usher.ttvnw.net to twitch.base_url
+        ...  # lead Twitch's four hosts (id, api, gql and usher) to twitch.base_url
 
-The addresses below ``/gql`` and ``/api/v2/channel/hls/`` are those of Streamlink's plugin; the video edge's are
-our own, as Twitch's are opaque and change.
+The addresses below ``/oauth2/`` and ``/helix/`` are Twitch's documented ones, those below ``/gql`` and
+``/api/v2/channel/hls/`` are those of Streamlink's plugin; the video edge's are our own, as Twitch's are opaque and
+change.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientConnectionResetError, web
@@ -20,6 +22,7 @@ from aiohttp import ClientConnectionResetError, web
 from demo.channels import Adverts, Channel, Closed, Container
 from demo.faults import Fault, Faults
 from demo.graphql import answer, signature
+from demo.helix import POINTS_PER_MINUTE, TOKEN_LIFETIME, AppTokens, Helix, PointBucket, refusal
 from demo.playlists import MediaAddresses, master_playlist, media_playlist
 from demo.renditions import Quality, renditions_of
 from demo.shaping import Lines
@@ -28,12 +31,13 @@ from demo.timeline import Slot, Timeline, utc_now
 from demo.traffic import Kind, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
     from types import TracebackType
     from typing import Self
 
     from demo.channels import Source
+    from demo.helix import JsonAnswer
     from demo.reels import Reel
 
 _PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
@@ -53,6 +57,7 @@ class _Answer:
     body: bytes
     content_type: str
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class PocketTwitch:
@@ -71,6 +76,8 @@ class PocketTwitch:
         latency_s: float = 0.0,
         rate_bytes_per_s: float | None = None,
         faults: Faults | None = None,
+        token_lifetime: timedelta = TOKEN_LIFETIME,
+        points_per_minute: int = POINTS_PER_MINUTE,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare a server; nothing is made or opened yet.
@@ -81,6 +88,8 @@ class PocketTwitch:
             latency_s: between a request's arrival and its answer's first byte.
             rate_bytes_per_s: of each connection; None sends as fast as the machine can.
             faults: what goes wrong.
+            token_lifetime: of an app access token.
+            points_per_minute: requests of Helix that are granted; the ones beyond are answered 429.
             clock: the wall clock, timezone-aware.
         """
         self.traffic = Traffic()
@@ -91,6 +100,13 @@ class PocketTwitch:
         self._lines = Lines(rate_bytes_per_s=rate_bytes_per_s)
         self._clock = clock
         self._started_at = clock()
+        self._tokens = AppTokens(lifetime=token_lifetime)
+        self._helix = Helix(
+            self._channels.values(),
+            started_at=self._started_at,
+            tokens=self._tokens,
+            points=PointBucket(per_minute=points_per_minute),
+        )
         self._studio = Studio()
         self._closing = asyncio.Event()
         self._opened = contextlib.AsyncExitStack()
@@ -113,6 +129,10 @@ class PocketTwitch:
             OSError: the port is taken.
         """
         app = web.Application()
+        app.router.add_post("/oauth2/token", self._handler(Kind.TOKEN, self._token))
+        app.router.add_get("/oauth2/validate", self._handler(Kind.TOKEN, self._validate))
+        for path in self._helix.paths:
+            app.router.add_get(f"/helix/{path}", self._handler(Kind.HELIX, self._directory))
         app.router.add_post("/gql", self._handler(Kind.GRAPHQL, self._graphql))
         app.router.add_get("/api/v2/channel/hls/{login}.m3u8", self._handler(Kind.MASTER, self._usher))
         edge = "/v1/{login}/{quality}"
@@ -143,6 +163,10 @@ class PocketTwitch:
     ) -> None:
         await self._opened.aclose()
 
+    def revoke_tokens(self) -> None:
+        """Let every app access token that was handed out so far be refused."""
+        self._tokens.revoke_all()
+
     async def prepare(self, *qualities: Quality) -> None:
         """Make ahead of time what viewers of each channel will ask for.
 
@@ -161,6 +185,25 @@ class PocketTwitch:
                         await self._studio.advert_reel(quality, _container(channel, quality))
 
     # What is answered
+
+    async def _token(self, request: web.Request) -> _Answer:
+        # The documentation has the form in the body; TwitchIO sends it in the query string, which Twitch takes too.
+        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        return _json(self._tokens.issue({**request.query, **form}, self._clock()))
+
+    async def _validate(self, request: web.Request) -> _Answer:
+        return _json(self._tokens.validate(request.headers.get("Authorization", ""), self._clock()))
+
+    async def _directory(self, request: web.Request) -> _Answer:
+        return _json(
+            self._helix.answer(
+                request.path.removeprefix("/helix/"),
+                {name: request.query.getall(name) for name in request.query},
+                authorization=request.headers.get("Authorization"),
+                client_id=request.headers.get("Client-Id"),
+                now=self._clock(),
+            )
+        )
 
     async def _graphql(self, request: web.Request) -> _Answer:
         if "Client-ID" not in request.headers:
@@ -284,26 +327,48 @@ class PocketTwitch:
             if self._latency_s:
                 await asyncio.sleep(self._latency_s)
             fault = self.faults.draw(kind)
+            if fault is not None:
+                self.traffic.faults[kind, fault] += 1
             match fault:
                 case Fault.RESET:
                     return await self._hang_up(request)
                 case Fault.STALL:
                     await self._closing.wait()
                     return await self._hang_up(request)
-                case Fault.SERVER_ERROR:
-                    result = _error(503, "Service Unavailable")
-                case Fault.NOT_FOUND:
-                    result = _error(404, "Not Found")
-                case _:
-                    result = await answerer(request)
+                case Fault.SLOW:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(self.faults.slow_s):
+                            await self._closing.wait()
+            result = self._spoiled(fault) or await answerer(request)
             return await self._send(request, result, kind, fault)
 
         return handle
+
+    def _spoiled(self, fault: Fault | None) -> _Answer | None:
+        """What a fault answers in place of what was asked for, when it does not spoil a good answer."""
+        match fault:
+            case Fault.INTERNAL_ERROR:
+                return _json(refusal(500, ""))
+            case Fault.SERVER_ERROR:
+                return _json(refusal(503, ""))
+            case Fault.NOT_FOUND:
+                return _json(refusal(404, ""))
+            case Fault.UNAUTHORISED:
+                return _json(refusal(401, "Invalid OAuth token"))
+            case Fault.TOO_MANY_REQUESTS:
+                reset_at_s = math.floor(self._clock().timestamp()) + 1
+                headers = {"Ratelimit-Remaining": "0", "Ratelimit-Reset": str(reset_at_s)}
+                return _json(refusal(429, "Request limit exceeded", headers))
+            case Fault.OTHER_SHAPE:
+                return _Answer(body=self.faults.other_shape(), content_type="application/json")
+            case _:
+                return None
 
     async def _send(self, request: web.Request, result: _Answer, kind: Kind, fault: Fault | None) -> web.StreamResponse:
         body = memoryview(result.body)
         response = web.StreamResponse(status=result.status)
         response.content_type = result.content_type
+        response.headers.update(result.headers)
         response.headers["Cache-Control"] = "no-cache, no-store"
         if kind in (Kind.INIT, Kind.SEGMENT) and result.status == 200:
             response.headers["Accept-Ranges"] = "bytes"
@@ -315,6 +380,10 @@ class PocketTwitch:
                 response.set_status(206 if part else 416)
                 body = body[part.start : part.stop]
         match fault:
+            case Fault.CUT_SHORT:
+                body = body[: len(body) // 2]
+            case Fault.EMPTY:
+                body = body[:0]
             case Fault.GARBAGE:
                 body = memoryview(self.faults.noise(len(body)))
             case Fault.HUGE:
@@ -368,9 +437,13 @@ def _requested_part(request: web.Request, size_bytes: int) -> range | None:
     return range(*asked.indices(size_bytes))
 
 
+def _json(answer: JsonAnswer) -> _Answer:
+    body = json.dumps(answer.body, separators=(",", ":")).encode()
+    return _Answer(status=answer.status, body=body, content_type="application/json", headers=answer.headers)
+
+
 def _error(status: int, message: str) -> _Answer:
-    body = json.dumps({"error": "Error", "status": status, "message": message}).encode()
-    return _Answer(status=status, body=body, content_type="application/json")
+    return _json(refusal(status, message))
 
 
 def _usher_error(status: int, message: str, code: str) -> _Answer:

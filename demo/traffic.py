@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from demo.faults import Fault
 
 
 class Kind(StrEnum):
     """What a request is for."""
 
+    TOKEN = "token"  # noqa: S105 - what is counted, nobody's token
+    HELIX = "helix"
     GRAPHQL = "graphql"
     MASTER = "master"
     PLAYLIST = "playlist"
@@ -19,12 +25,20 @@ class Kind(StrEnum):
 
 @dataclass(kw_only=True, slots=True)
 class Traffic:
-    """Counted since the start or the last :meth:`reset`; bodies only, as handed to the socket."""
+    """Counted since the start or the last :meth:`reset`.
+
+    Attributes:
+        requests: all that came.
+        bytes_sent: bodies only, as handed to the socket.
+        faults: answers that were spoiled on purpose.
+    """
 
     requests: Counter[Kind] = field(default_factory=Counter)
     bytes_sent: Counter[Kind] = field(default_factory=Counter)
+    faults: Counter[tuple[Kind, Fault]] = field(default_factory=Counter)
 
     def reset(self) -> None:
         """Count from zero again."""
         self.requests.clear()
         self.bytes_sent.clear()
+        self.faults.clear()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
+import json
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
 
 import aiohttp
@@ -189,7 +192,7 @@ async def test_every_fault_is_seen_by_the_viewer_and_ends_with_the_server(clock,
         url = (await segment_urls(http, await playlist_url(http, twitch, "quick")))[0]
         async with http.get(url) as response:
             good = await response.read()
-        twitch.faults.plan[Kind.SEGMENT] = fault
+        twitch.faults.plan[Kind.SEGMENT], twitch.faults.slow_s = fault, 0.1
         try:
             async with http.get(url) as response:
                 seen = (response.status, await response.read())
@@ -198,10 +201,25 @@ async def test_every_fault_is_seen_by_the_viewer_and_ends_with_the_server(clock,
         match fault:
             case Fault.RESET:
                 assert seen is aiohttp.ServerDisconnectedError
+            case Fault.INTERNAL_ERROR:
+                assert seen[0] == 500
             case Fault.SERVER_ERROR:
                 assert seen[0] == 503
             case Fault.NOT_FOUND:
                 assert seen[0] == 404
+            case Fault.UNAUTHORISED:
+                assert seen[0] == 401
+            case Fault.TOO_MANY_REQUESTS:
+                assert seen[0] == 429
+            case Fault.SLOW:
+                assert seen == (200, good)
+            case Fault.CUT_SHORT:
+                assert seen == (200, good[: len(good) // 2])
+            case Fault.EMPTY:
+                assert seen == (200, b"")
+            case Fault.OTHER_SHAPE:
+                assert seen[0] == 200
+                json.loads(seen[1])
             case Fault.STALL | Fault.ENDLESS:
                 assert seen is TimeoutError
             case Fault.TRUNCATED:
@@ -220,6 +238,38 @@ def test_a_share_of_faults_is_the_same_in_every_run():
     assert first == second
     assert 5 <= first.count(Fault.RESET) <= 40
     assert runs[0].draw(Kind.PLAYLIST) is None
+
+
+def test_several_faults_of_one_kind_come_as_often_as_their_shares_say():
+    faults = Faults({Kind.SEGMENT: {Fault.RESET: 0.1, Fault.SLOW: 0.3}}, seed=5)
+    drawn = Counter(faults.draw(Kind.SEGMENT) for _ in range(4000))
+    assert drawn.keys() == {None, Fault.RESET, Fault.SLOW}
+    assert 330 <= drawn[Fault.RESET] <= 470
+    assert 1100 <= drawn[Fault.SLOW] <= 1300
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_on_a_bad_day_the_same_share_of_every_kind_of_answer_is_spoiled_in_many_ways(kind):
+    faults = Faults.of_everything(share=0.05, seed=2)
+    drawn = Counter(faults.draw(kind) for _ in range(8000))
+    assert 330 <= 8000 - drawn[None] <= 470
+    assert len(drawn) >= 7
+    # What would say for good that a channel is not there, and what no answer ever ends, are not passing faults.
+    assert not drawn.keys() & {Fault.STALL, Fault.ENDLESS, Fault.HUGE}
+    assert kind is Kind.SEGMENT or Fault.NOT_FOUND not in drawn
+
+
+async def test_spoiled_answers_are_counted(http, clock):
+    async with PocketTwitch(
+        channels=[CHANNEL], clock=clock, faults=Faults.of_everything(share=0.3, slow_s=0)
+    ) as twitch:
+        for _ in range(200):
+            with contextlib.suppress(aiohttp.ClientError, ValueError):
+                await query(http, twitch, "ChannelShell", login="quick")
+        assert 30 <= sum(twitch.traffic.faults.values()) <= 90
+        assert {kind for kind, _ in twitch.traffic.faults} == {Kind.GRAPHQL}
+        twitch.traffic.reset()
+        assert not twitch.traffic.faults
 
 
 async def test_a_taken_port_is_an_os_error_and_leaves_nothing(quick):
