@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demo.channels import Adverts, Channel, demo_channels
+from demo.channels import Adverts, Channel, demo_channels, night_channels
 from demo.conversation import play as play_script
-from demo.conversation import talk
+from demo.conversation import talk, way_to
+from demo.faults import Faults
 from demo.pocket_twitch import PocketTwitch
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
 app = typer.Typer(
     help="A pocket Twitch on loopback: live channels without an account or a network.",
@@ -31,9 +32,22 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen 
 
 
 @app.command()
-def serve(*, port: PortOption = 0) -> None:
+def serve(
+    *,
+    port: PortOption = 0,
+    night: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Add a big night: N categories with five live channels each.")
+    ] = 0,
+    extras: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Further live channels in each category of the night.")
+    ] = 0,
+    faults: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Spoil this share of all answers, in many ways.")
+    ] = 0.0,
+) -> None:
     """Run the pocket Twitch until Ctrl-C."""
-    raise typer.Exit(_run(_serve(port), interrupted=0))
+    channels = (*demo_channels(), *night_channels(categories=night, extras=extras))
+    raise typer.Exit(_run(_serve(port, channels, Faults.of_everything(share=faults)), interrupted=0))
 
 
 @app.command()
@@ -42,9 +56,12 @@ def play(*, port: PortOption = 0) -> None:
     raise typer.Exit(_run(_play(port), interrupted=128 + signal.SIGINT))
 
 
-async def _serve(port: int) -> int:
-    async with PocketTwitch(channels=demo_channels(), port=port) as twitch, asyncio.TaskGroup() as group:
+async def _serve(port: int, channels: Sequence[Channel], faults: Faults) -> int:
+    async with PocketTwitch(channels=channels, port=port, faults=faults) as twitch, asyncio.TaskGroup() as group:
         print(_greeting(twitch), flush=True)
+        print("What leads the bot here:", flush=True)
+        for name, value in way_to(twitch.base_url).items():
+            print(f"  export {name}={value}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         group.create_task(twitch.prepare())
         await asyncio.Event().wait()
@@ -122,11 +139,16 @@ async def _until_terminated(main: Coroutine[None, None, int]) -> int:
 
 def _greeting(twitch: PocketTwitch) -> str:
     lines = [f"The pocket Twitch is at {twitch.base_url}. Live, and what they say they play:"]
+    named = {channel.login for channel in demo_channels()}
+    live = [channel for channel in twitch.channels if channel.source is not None]
     lines += [
         f"  {channel.login:18}{channel.declared_category or '(nothing)'}{_remark(channel)}"
-        for channel in twitch.channels
-        if channel.source is not None
+        for channel in live
+        if channel.login in named
     ]
+    if len(live) > len(named):
+        categories = len({channel.declared_category for channel in live} - {None})
+        lines.append(f"  and a night's worth of others: {len(live)} channels in {categories} categories in all")
     offline = ", ".join(channel.login for channel in twitch.channels if channel.source is None)
     lines.append(f"Offline: {offline}. Nobody else is known.")
     return "\n".join(lines)

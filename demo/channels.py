@@ -6,10 +6,14 @@ A channel is data only. What its pictures are made of is a *source*: a bundled c
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Container(StrEnum):
@@ -219,3 +223,91 @@ def demo_channels() -> tuple[Channel, ...]:
             viewers=95,
         ),
     )
+
+
+# A big night
+
+_CLIPS_GAMES = {
+    "Freedoom": "doom__s01",
+    "Minecraft": "minetest__s01",
+    "SuperTux": "supertux__s01",
+    "OpenTTD": "openttd__s00",
+    "Teeworlds": "teeworlds__s00",
+    "Hedgewars": "hedgewars__s00",
+    "The Battle for Wesnoth": "wesnoth__s00",
+    "Extreme Tux Racer": "etr__s00",
+    "Chess": "chess__s00",
+    "Pingus": "pingus__s01",
+}
+"""Games that a bundled clip shows; who declares one of them really plays it."""
+
+_NO_GAMES = ("Just Chatting", "Music", "Art", "Talk Shows & Podcasts", "Sports", "GeoGuessr", "ASMR")
+
+_OTHER_GAMES = (
+    *("0 A.D.", "AssaultCube", "Battle Tanks", "BZFlag", "Endless Sky", "Flare", "Frozen Bubble", "Globulation 2"),
+    *("Mindustry", "NetHack", "Neverball", "OpenArena", "OpenRA", "Oolite", "Pioneer", "Red Eclipse", "Simutrans"),
+    *("Speed Dreams", "SuperTuxKart", "Unknown Horizons", "Unvanquished", "Veloren", "Warzone 2100", "Widelands"),
+)
+
+_TITLES = ("first try tonight", "ranked until I drop", "no commentary", "viewer games !queue", "day {} of the run")
+_LANGUAGES = ("en", "en", "en", "de", "fr", "es", "pt", "ja", "ko", "other")
+_FIRST_NAMES = (
+    "Amber",
+    "Brisk",
+    "Cosmic",
+    "Dusty",
+    "Eager",
+    "Fuzzy",
+    "Gentle",
+    "Hasty",
+    "Icy",
+    "Jolly",
+    "Keen",
+    "Lucky",
+)
+_LAST_NAMES = ("Badger", "Comet", "Drake", "Ember", "Falcon", "Gecko", "Heron", "Ibis", "Jackal", "Koala", "Lynx")
+
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, without their whole part, are spread evenly, and no two are the same."""
+
+
+def night_channels(*, categories: int = 40, per_category: int = 5, extras: int = 0) -> tuple[Channel, ...]:
+    """The channels of a big night, the same in every run: cheap, as they share the bundled clips.
+
+    Channels that share a clip went live at different times, so they are at different places of its loop.
+
+    Args:
+        categories: how many are declared, most watched first; one in six is no game.
+        per_category: broadcasters in each.
+        extras: further broadcasters in each, with few viewers, for who counts how many are live.
+    """
+    shown: list[Source] = [BundledClip(name=clip) for clip in _CLIPS_GAMES.values()]
+    sources = itertools.cycle([*shown, DrawnGame()])
+    channels: list[Channel] = []
+    for rank, category in enumerate(itertools.islice(_night_categories(), categories)):
+        for place in range(per_category + extras):
+            number = len(channels)
+            name = f"{_FIRST_NAMES[number % len(_FIRST_NAMES)]}{_LAST_NAMES[number % len(_LAST_NAMES)]}{number:04}"
+            clip = _CLIPS_GAMES.get(category)
+            channels.append(
+                Channel(
+                    login=name.lower(),
+                    display_name=name,
+                    title=_TITLES[number % len(_TITLES)].format(number),
+                    declared_category=category,
+                    source=next(sources) if clip is None else BundledClip(name=clip),
+                    on_air_for=timedelta(minutes=15, hours=9 * (number * _GOLDEN % 1)),
+                    viewers=(categories - rank) * 1000 // (place + 1) + 1,
+                    language=_LANGUAGES[number % len(_LANGUAGES)],
+                )
+            )
+    return tuple(channels)
+
+
+def _night_categories() -> Iterator[str]:
+    """Never ends: games, and after every fifth something that is none, as long as there are any."""
+    games = itertools.chain(_CLIPS_GAMES, _OTHER_GAMES, (f"Night Game {number}" for number in itertools.count(1)))
+    no_games = iter(_NO_GAMES)
+    while True:
+        yield from itertools.islice(games, 5)
+        yield from itertools.islice(no_games, 1)

@@ -1,6 +1,6 @@
 """The bot's own terminal chat, as a child process that was led to the pocket Twitch.
 
-Nothing of the bot is imported: its command line and two environment variables are all that is known of it.
+Nothing of the bot is imported: its command line and some environment variables are all that is known of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from demo.helix import CLIENT_ID, CLIENT_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -61,8 +64,8 @@ async def talk(base_url: str, *, command: Sequence[str] = COMMAND) -> Outcome:
         base_url: of the pocket Twitch.
         command: what to run.
     """
-    with _interrupts_left_to_the_bot():
-        bot = await asyncio.create_subprocess_exec(*command, env=_environment(base_url))
+    with _interrupts_left_to_the_bot(), _environment(base_url) as environment:
+        bot = await asyncio.create_subprocess_exec(*command, env=environment)
         async with _ended(bot):
             exit_code = await bot.wait()
     return Outcome(exit_code=0 if exit_code in _INTERRUPTED else exit_code)
@@ -79,8 +82,15 @@ async def play(
         command: what to run.
         limit_s: for all of it; a bot that takes longer is ended.
     """
+    with _environment(base_url) as environment:
+        return await _play(script, command, environment, limit_s)
+
+
+async def _play(
+    script: Sequence[str], command: Sequence[str], environment: Mapping[str, str], limit_s: float
+) -> Outcome:
     bot = await asyncio.create_subprocess_exec(
-        *command, env=_environment(base_url), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *command, env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     async with _ended(bot):
         if bot.stdin is None or bot.stdout is None:
@@ -119,13 +129,32 @@ def unanswered(script: Sequence[str], said: Sequence[str]) -> tuple[str, ...]:
     return tuple(question for question, lines in zip(script, answers, strict=True) if not lines)
 
 
-def _environment(base_url: str) -> Mapping[str, str]:
+def way_to(base_url: str) -> Mapping[str, str]:
+    """The environment variables that lead the bot to a pocket Twitch.
+
+    Args:
+        base_url: of the pocket Twitch.
+    """
     return {
-        **os.environ,
         "GAMESPOTTER_TWITCH__GQL_URL": base_url,
         "GAMESPOTTER_TWITCH__USHER_URL": base_url,
-        "PYTHONIOENCODING": "utf-8",
+        "GAMESPOTTER_TWITCH__HELIX_URL": base_url,
+        "GAMESPOTTER_TWITCH__ID_URL": base_url,
+        "GAMESPOTTER_TWITCH__CLIENT_ID": CLIENT_ID,
+        "GAMESPOTTER_TWITCH__CLIENT_SECRET": CLIENT_SECRET,
     }
+
+
+@contextlib.contextmanager
+def _environment(base_url: str) -> Iterator[Mapping[str, str]]:
+    """The whole environment of the bot, with a data directory that lasts as long as the demo."""
+    with tempfile.TemporaryDirectory(prefix="gamespotter-demo-", ignore_cleanup_errors=True) as directory:
+        yield {
+            **os.environ,
+            **way_to(base_url),
+            "GAMESPOTTER_DATA__DIRECTORY": directory,
+            "PYTHONIOENCODING": "utf-8",
+        }
 
 
 @contextlib.contextmanager

@@ -4,18 +4,19 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from demo.conversation import SCRIPT as SCRIPT_OF_THE_DEMO
-from demo.conversation import play, unanswered
+from demo.conversation import play, unanswered, way_to
 from tests.artifacts import brightness_artifact
 
 SCRIPT = ("!help", "!game a", "!game b")
 
 ECHO = """
 import os, sys
-print(os.environ["GAMESPOTTER_TWITCH__GQL_URL"], os.environ["GAMESPOTTER_TWITCH__USHER_URL"])
+print(*(os.environ[f"GAMESPOTTER_TWITCH__{name}_URL"] for name in ("GQL", "USHER", "HELIX", "ID")))
 for line in sys.stdin:
     print("> " + line.strip(), flush=True)
     print("an answer", flush=True)
@@ -36,8 +37,21 @@ async def test_what_the_bot_says_is_printed(capsys):
     outcome = await play("http://127.0.0.1:9", SCRIPT, command=bot(ECHO))
     assert (outcome.exit_code, outcome.unanswered) == (0, ())
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "http://127.0.0.1:9 http://127.0.0.1:9"
+    assert printed[0] == " ".join(["http://127.0.0.1:9"] * 4)
     assert printed[1:3] == ["> !help", "an answer"]
+
+
+async def test_the_bot_keeps_its_data_where_nothing_is_left_of_it(capsys):
+    code = """
+import os, pathlib
+directory = pathlib.Path(os.environ["GAMESPOTTER_DATA__DIRECTORY"])
+(directory / "kept").write_text("a frame")
+print(directory)
+"""
+    await play("http://127.0.0.1:9", SCRIPT, command=bot(code))
+    (printed,) = capsys.readouterr().out.splitlines()
+    assert printed
+    assert not Path(printed).exists()
 
 
 async def test_a_bot_that_fails_is_reported():
@@ -90,6 +104,21 @@ async def test_serve_says_where_it_is_and_ends_by_a_signal(sent, exit_code):
     assert process.returncode == exit_code
     assert b"mira_plays" in out
     assert err == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends signals as POSIX does")
+async def test_serve_adds_a_night_and_says_how_the_bot_gets_there():
+    process = await demo("serve", "--night", "3", "--extras", "90", "--faults", "0.05")
+    assert process.stdout is not None
+    said = ""
+    while "Ctrl-C" not in said:
+        said += (await process.stdout.readline()).decode()
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    exported = dict(line.split(maxsplit=1)[1].split("=", 1) for line in said.splitlines() if "export " in line)
+    assert exported == way_to(exported["GAMESPOTTER_TWITCH__HELIX_URL"])
+    assert "299 channels" in said
+    assert len(said.splitlines()) < 40
 
 
 async def test_a_taken_port_is_one_sentence(twitch):
