@@ -278,18 +278,17 @@ class PocketTwitch:
 
     async def _segment(self, request: web.Request) -> _Answer:
         found = self._find(request)
-        missing = _error(404, "There is no such segment.")
         if found is None:
-            return missing
+            return _no_segment()
         channel, source, quality = found
         container = _container(channel, quality)
         timeline = await self._timeline(channel, source)
         sequence, index = int(request.match_info["sequence"]), int(request.match_info["index"])
         if request.match_info["container"] != container or not timeline.can_be_fetched(sequence, self._clock()):
-            return missing
+            return _no_segment()
         reel = await self._reel(channel, source, quality, advert=request.match_info["what"] == "advert")
         if index >= len(reel.segments):
-            return missing
+            return _no_segment()
         return _Answer(body=reel.segments[index].data, content_type=_MEDIA_TYPE[container])
 
     def _find(self, request: web.Request) -> tuple[Channel, Source, Quality] | None:
@@ -444,6 +443,10 @@ def _json(answer: JsonAnswer) -> _Answer:
 
 def _error(status: int, message: str) -> _Answer:
     return _json(refusal(status, message))
+
+
+def _no_segment() -> _Answer:
+    return _error(404, "There is no such segment.")
 
 
 def _usher_error(status: int, message: str, code: str) -> _Answer:
