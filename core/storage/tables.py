@@ -27,7 +27,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Text,
     TypeDecorator,
     UniqueConstraint,
@@ -71,6 +70,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class PlainText(TypeDecorator[str]):
+    """Text as others wrote it, without what PostgreSQL or UTF-8 cannot hold: NUL and lone surrogates."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To what the database keeps."""
+        return None if value is None else plain(value)
+
+
 class Unsigned64(TypeDecorator[int]):
     """64 bits without a sign, in a column that has one."""
 
@@ -84,6 +94,11 @@ class Unsigned64(TypeDecorator[int]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
         """From what the database keeps."""
         return None if value is None else to_unsigned(value)
+
+
+def plain(text_: str) -> str:
+    """A text that every database can hold."""
+    return text_.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def to_signed(bits: int) -> int:
@@ -126,7 +141,7 @@ class Table(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own interface
         datetime: UtcDateTime(),
-        str: Text(),
+        str: PlainText(),
         CaptureKind: _one_of(CaptureKind),
         FlagState: _one_of(FlagState),
         LabelSource: _one_of(LabelSource),
@@ -145,9 +160,9 @@ class GameRow(Table):
 
     __tablename__ = "games"
 
-    id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
-    category_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    category_id: Mapped[str | None] = mapped_column(unique=True)
     is_game: Mapped[bool | None]
     added_at: Mapped[datetime]
 
@@ -180,7 +195,7 @@ class BroadcasterRow(Table):
     __table_args__ = (CheckConstraint("platform_id IS NOT NULL OR login IS NOT NULL", name="named"),)
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    platform_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    platform_id: Mapped[str | None] = mapped_column(unique=True)
     login: Mapped[str | None] = mapped_column(unique=True)
     display_name: Mapped[str | None]
     first_seen_at: Mapped[datetime]
@@ -192,11 +207,11 @@ class StreamRow(Table):
     __tablename__ = "streams"
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    platform_id: Mapped[str] = mapped_column(String(64), unique=True)
+    platform_id: Mapped[str] = mapped_column(unique=True)
     broadcaster_id: Mapped[int] = mapped_column(ForeignKey("broadcasters.id", ondelete="CASCADE"), index=True)
     started_at: Mapped[datetime | None]
     title: Mapped[str]
-    language: Mapped[str] = mapped_column(String(16))
+    language: Mapped[str]
 
 
 class JobRunRow(Table):
@@ -210,7 +225,7 @@ class JobRunRow(Table):
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    job: Mapped[str] = mapped_column(String(64))
+    job: Mapped[str]
     due_at: Mapped[datetime]
     state: Mapped[RunState]
     holder: Mapped[str]
@@ -230,21 +245,21 @@ class PickRow(Table):
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("job_runs.id", ondelete="CASCADE"))
     position: Mapped[int]
-    category_id: Mapped[str] = mapped_column(String(64))
+    category_id: Mapped[str]
     category_name: Mapped[str]
     is_game: Mapped[bool]
     spare: Mapped[bool]
-    stream_platform_id: Mapped[str] = mapped_column(String(64))
-    broadcaster_platform_id: Mapped[str] = mapped_column(String(64), index=True)
+    stream_platform_id: Mapped[str]
+    broadcaster_platform_id: Mapped[str] = mapped_column(index=True)
     login: Mapped[str] = mapped_column(index=True)
     display_name: Mapped[str]
-    declared_id: Mapped[str | None] = mapped_column(String(64))
+    declared_id: Mapped[str | None]
     declared_name: Mapped[str | None]
     title: Mapped[str]
-    language: Mapped[str] = mapped_column(String(16))
+    language: Mapped[str]
     started_at: Mapped[datetime]
     viewers: Mapped[int]
-    outcome: Mapped[str | None] = mapped_column(String(32))
+    outcome: Mapped[str | None]
 
 
 class CaptureRow(Table):
@@ -262,13 +277,13 @@ class CaptureRow(Table):
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    key: Mapped[str] = mapped_column(String(200), unique=True)
+    key: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[CaptureKind]
     broadcaster_id: Mapped[int] = mapped_column(ForeignKey("broadcasters.id", ondelete="CASCADE"))
     stream_id: Mapped[int | None] = mapped_column(ForeignKey("streams.id", ondelete="SET NULL"), index=True)
     declared_id: Mapped[str | None] = mapped_column(ForeignKey("games.id"), index=True)
     at: Mapped[datetime]
-    rendition: Mapped[str] = mapped_column(String(64))
+    rendition: Mapped[str]
     window_s: Mapped[float]
     adverts: Mapped[int]
     black: Mapped[int]
@@ -293,7 +308,13 @@ class FrameRow(Table):
         UniqueConstraint("capture_id", "position"),
         CheckConstraint("length(sha256) = 64", name="sha256"),
         CheckConstraint("size_bytes > 0", name="size_bytes"),
-        Index("ix_frames_sha256", "sha256", "size_bytes", "removed_at"),
+        Index(
+            "ix_frames_sha256",
+            "sha256",
+            "size_bytes",
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
         Index(
             "ix_frames_kept",
             "capture_id",
@@ -306,7 +327,7 @@ class FrameRow(Table):
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     capture_id: Mapped[int] = mapped_column(ForeignKey("captures.id", ondelete="CASCADE"))
     position: Mapped[int]
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str]
     size_bytes: Mapped[int]
     perceptual_hash: Mapped[int] = mapped_column(Unsigned64)
     at_s: Mapped[float]
@@ -318,7 +339,7 @@ class ModelRow(Table):
 
     __tablename__ = "models"
 
-    version: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
     first_seen_at: Mapped[datetime]
 
 
@@ -371,7 +392,7 @@ class FlagRow(Table):
     game_id: Mapped[str] = mapped_column(ForeignKey("games.id"), index=True)
     state: Mapped[FlagState]
     by: Mapped[str]
-    platform: Mapped[str] = mapped_column(String(32))
+    platform: Mapped[str]
     at: Mapped[datetime]
     state_at: Mapped[datetime]
 
@@ -407,7 +428,7 @@ class OptOutRow(Table):
     )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    platform_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    platform_id: Mapped[str | None] = mapped_column(unique=True)
     login: Mapped[str | None]
     by: Mapped[str]
     at: Mapped[datetime]
