@@ -38,7 +38,8 @@ CLIENT_SECRET = "made0up0secret0of0the0pocket00"  # noqa: S105 - opens nothing b
 TOKEN_LIFETIME = timedelta(days=58)
 """About what Twitch gives an app access token."""
 
-POINTS_PER_MINUTE = 800
+POINTS = 800
+POINTS_PERIOD = timedelta(minutes=1)
 """What Twitch gives an application; each request here costs one."""
 
 _MOST = 100
@@ -150,23 +151,25 @@ def _id_refusal(status: int, message: str) -> JsonAnswer:
 
 
 class PointBucket:
-    """The points that an application may spend: a full minute's worth at first, refilled all the time."""
+    """The points that an application may spend: all of them at first, and refilled all the time."""
 
-    def __init__(self, *, per_minute: int = POINTS_PER_MINUTE) -> None:
+    def __init__(self, *, points: int = POINTS, period: timedelta = POINTS_PERIOD) -> None:
         """Start full.
 
         Args:
-            per_minute: how many fit, and how many come back in a minute.
+            points: how many fit.
+            period: in which as many come back.
         """
-        self._per_minute = per_minute
-        self._level = float(per_minute)
+        self._points = points
+        self._point_s = period.total_seconds() / points
+        self._level = float(points)
         self._at: datetime | None = None
 
     def spend(self, now: datetime) -> bool:
         """Take one point; False when there is none."""
         if self._at is not None:
-            refilled = (now - self._at).total_seconds() * self._per_minute / 60
-            self._level = min(float(self._per_minute), self._level + refilled)
+            refilled = (now - self._at).total_seconds() / self._point_s
+            self._level = min(float(self._points), self._level + refilled)
         self._at = now
         if self._level < 1:
             return False
@@ -175,10 +178,9 @@ class PointBucket:
 
     def headers(self, now: datetime) -> dict[str, str]:
         """What every answer says of the bucket."""
-        missing = self._per_minute - self._level
-        full_at_s = now.timestamp() + missing * 60 / self._per_minute
+        full_at_s = now.timestamp() + (self._points - self._level) * self._point_s
         return {
-            "Ratelimit-Limit": str(self._per_minute),
+            "Ratelimit-Limit": str(self._points),
             "Ratelimit-Remaining": str(int(self._level)),
             "Ratelimit-Reset": str(math.ceil(full_at_s)),
         }

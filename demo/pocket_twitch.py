@@ -22,7 +22,7 @@ from aiohttp import ClientConnectionResetError, web
 from demo.channels import Adverts, Channel, Closed, Container
 from demo.faults import Fault, Faults
 from demo.graphql import answer, signature
-from demo.helix import POINTS_PER_MINUTE, TOKEN_LIFETIME, AppTokens, Helix, PointBucket, refusal
+from demo.helix import POINTS, POINTS_PERIOD, TOKEN_LIFETIME, AppTokens, Helix, PointBucket, refusal
 from demo.playlists import MediaAddresses, master_playlist, media_playlist
 from demo.renditions import Quality, renditions_of
 from demo.shaping import Lines
@@ -77,7 +77,8 @@ class PocketTwitch:
         rate_bytes_per_s: float | None = None,
         faults: Faults | None = None,
         token_lifetime: timedelta = TOKEN_LIFETIME,
-        points_per_minute: int = POINTS_PER_MINUTE,
+        points: int = POINTS,
+        points_period: timedelta = POINTS_PERIOD,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare a server; nothing is made or opened yet.
@@ -89,7 +90,8 @@ class PocketTwitch:
             rate_bytes_per_s: of each connection; None sends as fast as the machine can.
             faults: what goes wrong.
             token_lifetime: of an app access token.
-            points_per_minute: requests of Helix that are granted; the ones beyond are answered 429.
+            points: requests that Helix grants in a row; the ones beyond are answered 429.
+            points_period: in which as many points come back.
             clock: the wall clock, timezone-aware.
         """
         self.traffic = Traffic()
@@ -105,7 +107,7 @@ class PocketTwitch:
             self._channels.values(),
             started_at=self._started_at,
             tokens=self._tokens,
-            points=PointBucket(per_minute=points_per_minute),
+            points=PointBucket(points=points, period=points_period),
         )
         self._studio = Studio()
         self._closing = asyncio.Event()

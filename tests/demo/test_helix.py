@@ -9,7 +9,7 @@ import pytest
 
 from demo.channels import BundledClip, Channel, demo_channels
 from demo.faults import Fault
-from demo.helix import CLIENT_ID, CLIENT_SECRET, POINTS_PER_MINUTE, broadcaster_id, category_id
+from demo.helix import CLIENT_ID, CLIENT_SECRET, POINTS, broadcaster_id, category_id
 from demo.pocket_twitch import PocketTwitch
 from demo.traffic import Kind
 
@@ -257,7 +257,7 @@ async def test_what_is_asked_wrongly_is_refused_in_helix_words(ask, path, params
 
 
 async def test_points_are_spent_and_come_back(http, clock):
-    async with PocketTwitch(channels=demo_channels(), points_per_minute=6, clock=clock) as twitch:
+    async with PocketTwitch(channels=demo_channels(), points=6, clock=clock) as twitch:
         ask = Asker(http, twitch, await token_of(http, twitch))
         for left in (5, 4, 3, 2, 1, 0):
             status, _, headers = await ask.answer("games/top")
@@ -274,7 +274,7 @@ async def test_points_are_spent_and_come_back(http, clock):
 
 async def test_an_application_has_what_twitch_gives(ask):
     _, _, headers = await ask.answer("games/top")
-    assert headers["Ratelimit-Limit"] == str(POINTS_PER_MINUTE) == "800"
+    assert headers["Ratelimit-Limit"] == str(POINTS) == "800"
 
 
 # Faults
