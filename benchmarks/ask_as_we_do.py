@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from measuring import Asked, Stopwatch, report, wait_for_the_word
 
-from bot.app import open_service
+from bot.app import open_looking, open_service
 from bot.commands.answer import Answer, Status
 from bot.commands.request import Identify, Request
 from bot.settings import ModelSettings, Settings, TwitchSettings
@@ -31,7 +31,7 @@ def main(login: str, *, base_url: Annotated[str, typer.Option()], model: Annotat
 
 
 async def _ask_twice(settings: Settings, login: str) -> None:
-    async with open_service(settings, many_asks=True) as service:
+    async with open_looking(settings, many_looks=True) as looking, open_service(settings, looking) as service:
         await asyncio.sleep(_START_S)
         wait_for_the_word()
         cold = await _ask(service, login)

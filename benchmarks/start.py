@@ -10,6 +10,7 @@ import asyncio
 import os
 import statistics
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -39,14 +40,19 @@ class Start:
     answer: str
 
 
-async def start(base_url: str) -> Start:
+async def start(base_url: str, data: str) -> Start:
     """Start the bot once, ask it twice, end it."""
     began_s = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", "console"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "GAMESPOTTER_TWITCH__GQL_URL": base_url, "GAMESPOTTER_TWITCH__USHER_URL": base_url},
+        env={
+            **os.environ,
+            "GAMESPOTTER_TWITCH__GQL_URL": base_url,
+            "GAMESPOTTER_TWITCH__USHER_URL": base_url,
+            "GAMESPOTTER_DATA__DIRECTORY": data,
+        },
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -68,8 +74,9 @@ async def start(base_url: str) -> Start:
 
 async def measure(rounds: int) -> list[Start]:
     """Start the bot one time after another."""
-    async with PocketTwitch(channels=[CHANNEL]) as twitch:
-        return [await start(twitch.base_url) for _ in range(rounds)]
+    with tempfile.TemporaryDirectory() as data:
+        async with PocketTwitch(channels=[CHANNEL]) as twitch:
+            return [await start(twitch.base_url, data) for _ in range(rounds)]
 
 
 def main(rounds: Annotated[int, typer.Option(help="How often it is started.")] = 5) -> None:

@@ -12,6 +12,7 @@ import typer
 from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit
 from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
+from bot.keeping import data, db
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -34,6 +35,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(data, name="data")
+app.add_typer(db, name="db")
 
 
 @app.command()
@@ -73,17 +78,21 @@ def console(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
 
 async def _ask(settings: Settings, identify: Identify) -> Reply:
     # Imported here, so that --help and a mistake in the settings are answered at once.
-    from bot.app import open_service  # noqa: PLC0415
+    from bot.app import open_looking, open_service  # noqa: PLC0415
 
-    async with open_service(settings, many_asks=False) as service:
+    async with open_looking(settings, many_looks=False) as looking, open_service(settings, looking) as service:
         return await service.handle(Request(command=identify))
 
 
 async def _console(settings: Settings) -> None:
-    from bot.app import open_service  # noqa: PLC0415
+    from bot.app import open_looking, open_service, open_storage  # noqa: PLC0415
     from bot.chat.console import ConsoleChat  # noqa: PLC0415
 
-    async with open_service(settings, many_asks=True) as service:
+    async with (
+        open_storage(settings, at_once=False) as storage,
+        open_looking(settings, many_looks=True) as looking,
+        open_service(settings, looking, storage=storage) as service,
+    ):
         await ConsoleChat(prefix=settings.commands.prefix).run(service.handle)
 
 

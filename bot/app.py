@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
 from streamlink.session.session import Streamlink
 
 from bot.commands.service import CommandService
+from bot.recording import Recorder
 from bot.twitch_addresses import detours
 from core.recognition.artifact import read_artifact
 from core.recognition.recognizer import Recognizer
 from core.recognition.runtime import Network
+from core.storage.captures import CaptureStore
+from core.storage.database import Database
+from core.storage.frame_store import FolderFrameStore
+from core.storage.nights import NightStore
+from core.storage.upkeep import Upkeep
 from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
 
@@ -23,13 +30,69 @@ if TYPE_CHECKING:
     from bot.settings import ModelSettings, Settings
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """What is kept, and the questions that are asked about it."""
+
+    database: Database
+    frames: FolderFrameStore
+    captures: CaptureStore
+    nights: NightStore
+    upkeep: Upkeep
+
+    async def prepare(self) -> None:
+        """Make ready for use.
+
+        Raises:
+            StorageError: the database or the frames' folder cannot be used, or the database waits for ``db migrate``.
+        """
+        await self.database.prepare()
+        await self.frames.prepare()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looking:
+    """What looks at streams, and says what they show."""
+
+    sampler: StreamSampler
+    recognizer: Recognizer
+
+
 @contextlib.asynccontextmanager
-async def open_service(settings: Settings, *, many_asks: bool) -> AsyncIterator[CommandService]:
-    """Build the service and everything below it, run it, and take it down again.
+async def open_storage(settings: Settings, *, at_once: bool = True) -> AsyncIterator[Storage]:
+    """Open the database and the frame store.
 
     Args:
         settings: all of them.
-        many_asks: whether it is worth while to do ahead, and beside, what only the first ask would wait for.
+        at_once: False leaves it to the caller to prepare them, and what to do when that fails.
+
+    Raises:
+        StorageError: one of them cannot be used.
+    """
+    database = Database.at(settings.database_url)
+    frames = FolderFrameStore(settings.frames_directory)
+    try:
+        storage = Storage(
+            database=database,
+            frames=frames,
+            captures=CaptureStore(database, frames),
+            nights=NightStore(database),
+            upkeep=Upkeep(database, frames),
+        )
+        if at_once:
+            await storage.prepare()
+        yield storage
+    finally:
+        await database.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_looking(settings: Settings, *, many_looks: bool) -> AsyncIterator[Looking]:
+    """Build what looks at streams, run it, and take it down again.
+
+    Args:
+        settings: all of them.
+        many_looks: whether it is worth while to do ahead, and beside, what only the first look would wait for.
 
     Raises:
         ArtifactError: the model cannot be used.
@@ -49,24 +112,54 @@ async def open_service(settings: Settings, *, many_asks: bool) -> AsyncIterator[
         stack.push_async_callback(resolver.aclose)
         sampler = StreamSampler(resolver, http, limits)
         stack.push_async_callback(sampler.aclose)
-        service = CommandService(
-            sampler=sampler,
-            recognizer=recognizer,
-            url_template=streams.url,
-            prefix=settings.commands.prefix,
-            reuse_s=settings.answers.reuse_s,
-            recognize_timeout_s=settings.model.timeout_s,
-        )
         async with asyncio.TaskGroup() as group:
             serving = [group.create_task(recognizer.run(), name="recognizer")]
-            if many_asks:
+            if many_looks:
                 serving.append(group.create_task(resolver.warm(), name="warm-up"))
             try:
-                yield service
+                yield Looking(sampler=sampler, recognizer=recognizer)
             finally:
-                await service.aclose()
                 for task in serving:
                     task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def open_service(
+    settings: Settings, looking: Looking, *, storage: Storage | None = None
+) -> AsyncIterator[CommandService]:
+    """Build the one door on top of what looks, and run what stores behind it.
+
+    Args:
+        settings: all of them.
+        looking: opened.
+        storage: need not be prepared; None keeps nothing.
+    """
+    recorder = None
+    if storage is not None:
+        recorder = Recorder(
+            storage.captures,
+            storage.frames,
+            storage.upkeep,
+            keeps_looks=settings.data.keep_asked,
+            prepare=storage.prepare,
+        )
+    service = CommandService(
+        sampler=looking.sampler,
+        recognizer=looking.recognizer,
+        url_template=settings.streams.url,
+        prefix=settings.commands.prefix,
+        reuse_s=settings.answers.reuse_s,
+        recognize_timeout_s=settings.model.timeout_s,
+        records=recorder,
+    )
+    async with asyncio.TaskGroup() as group:
+        recording = group.create_task(recorder.run(), name="recorder") if recorder is not None else None
+        try:
+            yield service
+        finally:
+            await service.aclose()
+            if recording is not None:
+                recording.cancel()
 
 
 def load_recognizer(model: ModelSettings) -> Recognizer:

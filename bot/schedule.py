@@ -89,9 +89,11 @@ def last_due(cron: str, time_zone: str, now: datetime) -> datetime | None:
         moment: datetime | None = trigger.get_next_fire_time(None, now - back)
         while moment is not None and moment <= now:
             found = moment
-            moment = trigger.get_next_fire_time(None, moment + timedelta(microseconds=1))
+            # In UTC: local time minds no clock that is put back, and would find the same moment for ever.
+            moment = trigger.get_next_fire_time(None, moment.astimezone(UTC) + timedelta(microseconds=1))
         if found is not None:
-            return found.astimezone(UTC)
+            # Of an hour that comes twice, the first: a night has one run.
+            return found.replace(fold=0).astimezone(UTC)
     return None
 
 

@@ -288,14 +288,18 @@ class TwitchDirectory:
 
     async def _new_token(self) -> str:
         """The client credentials grant (RFC 6749 section 4.4), with the secret in the body."""
-        form = {
-            "client_id": self._client_id,
-            "client_secret": self._client_secret,
-            "grant_type": "client_credentials",
-        }
         problem: Exception
         try:
-            async with self._session.post(f"{self._id_url}/oauth2/token", data=form, allow_redirects=False) as response:
+            async with self._session.post(
+                f"{self._id_url}/oauth2/token",
+                # Not named, so that no traceback that shows variables shows it.
+                data={
+                    "client_id": self._client_id,
+                    "client_secret": self._client_secret,
+                    "grant_type": "client_credentials",
+                },
+                allow_redirects=False,
+            ) as response:
                 if response.status == 200:
                     return _TokenAnswer.model_validate_json(await response.read()).access_token
                 problem = _judged_token(response.status)

@@ -78,7 +78,7 @@ class ConsoleChat:
 
         def read() -> None:
             # An empty line without its line feed marks the end, and readline itself ends with one.
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            with contextlib.suppress(RuntimeError, ValueError):  # loop or file is closed: nobody listens any more
                 while line := self._lines.readline():
                     loop.call_soon_threadsafe(arrived.put_nowait, line)
                 loop.call_soon_threadsafe(arrived.put_nowait, "")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bot.commands.answer import Answer
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import Verdict
+    from core.storage.records import DataSetSummary, Forgotten, Migration, SyncReport
 
 SOMETHING_WENT_WRONG = "Something went wrong on my side. It has been logged; please try again."
 
@@ -103,6 +104,58 @@ def nothing_is_kept() -> str:
     return "I keep nothing of any channel here."
 
 
+def data_set(summary: DataSetSummary) -> list[str]:
+    """What there is, in a few lines."""
+    if not summary.frames:
+        return ["There are no frames yet. `python -m bot crawl` collects some."]
+    games = sum(1 for game in summary.games if game.frames)
+    lines = [
+        (
+            f"{size(summary.size_bytes)}, {_count(summary.frames, 'frame')} of {_count(games, 'game')}, "
+            f"{_count(summary.streams, 'stream')}, {_count(summary.broadcasters, 'broadcaster')} "
+            f"({summary.nightly_frames:,} collected at night, {summary.asked_frames:,} asked for)."
+        )
+    ]
+    smallest, largest = summary.smallest, summary.largest
+    if smallest is not None and largest is not None:
+        lines.append(
+            f"Fewest: {smallest.game.name} ({_count(smallest.frames, 'frame')}). "
+            f"Most: {largest.game.name} ({_count(largest.frames, 'frame')})."
+        )
+    return lines
+
+
+def synced(report: SyncReport, *, dry_run: bool) -> str:
+    """What bringing rows and files together deleted."""
+    deleted = "Would delete" if dry_run else "Deleted"
+    lines = [
+        f"{deleted} {report.games} game(s) and {report.frames} frame(s) whose files are gone.",
+        f"{deleted} {_count(report.files, 'file')} that no row names ({size(report.size_bytes)}).",
+    ]
+    if report.unfinished:
+        lines.append(f"{deleted} {_count(report.unfinished, 'unfinished file')}.")
+    return "\n".join(lines)
+
+
+def forgotten(channel: str, gone: Forgotten) -> str:
+    """What a broadcaster's opting out deleted."""
+    if not gone.known:
+        return f"Nothing was kept of {channel}. It is never sampled from now on."
+    return (
+        f"Forgot {channel}: {_count(gone.captures, 'capture')}, {_count(gone.frames, 'frame')}, "
+        f"{_count(gone.files, 'file')} ({size(gone.size_bytes)}). It is never sampled from now on."
+    )
+
+
+def migrated(migration: Migration) -> str:
+    """What became of the database's tables."""
+    if migration.before == migration.after:
+        return f"The database is up to date (revision {migration.after})."
+    if migration.before is None:
+        return f"The database has its tables now (revision {migration.after})."
+    return f"The database was brought from revision {migration.before} to {migration.after}."
+
+
 def unrecognised(word: str, *, prefix: str) -> str:
     """What to say to a command that there is none of."""
     return f"I do not know {_quoted(prefix + word)}; {prefix}help lists what I do."
@@ -114,7 +167,15 @@ def _percent(confidence: float) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def size(size_bytes: int) -> str:
+    """So many bytes, rounded for a person."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:.1f} {name}"
+    return _count(size_bytes, "byte")
 
 
 def _quoted(text: str) -> str:

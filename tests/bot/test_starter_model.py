@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.app import open_service
+from bot.app import open_looking, open_service
 from bot.commands.answer import Status
 from bot.commands.request import Identify, Request
 from bot.settings import STARTER_MODEL, Settings, TwitchSettings
@@ -34,7 +34,7 @@ def test_it_is_complete_and_small_enough_for_a_clone() -> None:
 async def test_it_names_the_games_of_the_pocket_twitch_and_doubts_the_one_it_never_saw() -> None:
     async with PocketTwitch(channels=demo_channels()) as twitch:
         settings = Settings(twitch=TwitchSettings(gql_url=twitch.base_url, usher_url=twitch.base_url))
-        async with open_service(settings, many_asks=True) as service:
+        async with open_looking(settings, many_looks=True) as looking, open_service(settings, looking) as service:
             unknown = next(channel.login for channel in demo_channels() if isinstance(channel.source, DrawnGame))
             named = {}
             for login in [*SHOWN, unknown]:
@@ -51,7 +51,7 @@ async def test_it_names_the_games_of_the_pocket_twitch_and_doubts_the_one_it_nev
 async def test_what_shows_no_game_is_not_guessed_at(login: str) -> None:
     async with PocketTwitch(channels=demo_channels()) as twitch:
         settings = Settings(twitch=TwitchSettings(gql_url=twitch.base_url, usher_url=twitch.base_url))
-        async with open_service(settings, many_asks=False) as service:
+        async with open_looking(settings, many_looks=False) as looking, open_service(settings, looking) as service:
             reply = await service.handle(Request(command=Identify(channel=login)))
 
     assert reply.answer is not None
