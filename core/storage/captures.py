@@ -417,18 +417,9 @@ async def _add_alias(session: AsyncSession, game: GameRow, name: str) -> None:
         await session.flush()
 
 
-_STRENGTH = {source: strength for strength, source in enumerate(LabelSource)}
-
-
 async def _game_counts(session: AsyncSession) -> tuple[GameCount, ...]:
-    label = select(
-        LabelRow.capture_id,
-        LabelRow.game_id,
-        func.row_number()
-        .over(partition_by=LabelRow.capture_id, order_by=case(_STRENGTH, value=LabelRow.source).desc())
-        .label("rank"),
-    ).subquery()
-    held = _held_captures().subquery()
+    label = labels_in_force().subquery()
+    held = held_captures().subquery()
     counts = (
         select(
             label.c.game_id,
@@ -438,7 +429,6 @@ async def _game_counts(session: AsyncSession) -> tuple[GameCount, ...]:
             func.sum(held.c.size_bytes).label("size_bytes"),
         )
         .join(held, held.c.id == label.c.capture_id)
-        .where(label.c.rank == 1)
         .group_by(label.c.game_id)
         .subquery()
     )
@@ -463,7 +453,18 @@ async def _game_counts(session: AsyncSession) -> tuple[GameCount, ...]:
     return tuple(sorted(found, key=lambda count: (folded(count.game.name), count.game.name, count.game.id)))
 
 
-def _held_captures() -> Select[Any]:
+def labels_in_force() -> Select[Any]:
+    """Of every labelled capture, the label by the strongest source."""
+    strength = case({source: strength for strength, source in enumerate(LabelSource)}, value=LabelRow.source)
+    ranked = select(
+        LabelRow.capture_id,
+        LabelRow.game_id,
+        func.row_number().over(partition_by=LabelRow.capture_id, order_by=strength.desc()).label("rank"),
+    ).subquery()
+    return select(ranked.c.capture_id, ranked.c.game_id).where(ranked.c.rank == 1)
+
+
+def held_captures() -> Select[Any]:
     """Captures with pixels. A capture whose broadcast is not known counts as one of its own."""
     pixels = (
         select(
@@ -487,7 +488,7 @@ def _held_captures() -> Select[Any]:
 
 
 def _totals() -> Select[Any]:
-    held = _held_captures().subquery()
+    held = held_captures().subquery()
     files = select(func.max(FrameRow.size_bytes).label("size_bytes")).where(FrameRow.removed_at.is_(None))
     each_file = files.group_by(FrameRow.sha256).subquery()
 

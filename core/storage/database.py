@@ -95,7 +95,7 @@ class Database:
             reading, writing = self._engine, self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         else:
             reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            writing = self._engine
+            writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._read_session = async_sessionmaker(reading, expire_on_commit=False)
         self._write_session = async_sessionmaker(writing, expire_on_commit=False)
 
