@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from core.collection.directory import Channel
 from core.frames import Frame
 from core.games import Game
 from core.recognition.aggregate import AnswerRule, Logits, NoveltyScore
@@ -15,8 +17,9 @@ from core.streams.playlist import Rendition
 from core.streams.sampler import Rejected, Sample, StepTimings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from core.collection.directory import Category, LiveStream
     from core.recognition.verdict import Verdict
     from core.streams.reference import StreamRef
 
@@ -107,3 +110,56 @@ class FakeRecords:
             raise self.problem
         self.left_alone[channel] = by
         return sum(len(sample.frames) for sample, _ in self.kept if sample.channel == channel)
+
+
+class FakeDirectory:
+    """A platform's directory in memory.
+
+    ``problems`` are raised by the method of that name, or by ``live_streams`` for the category of that id.
+    """
+
+    def __init__(self, streams: Iterable[LiveStream] = (), *, offline: Iterable[Channel] = ()) -> None:
+        self.streams = list(streams)
+        self.offline = list(offline)
+        self.problems: dict[str, Exception] = {}
+        self.asked: list[str] = []
+
+    async def top_categories(self, *, limit: int) -> Sequence[Category]:
+        await self._ask("top_categories")
+        viewers: Counter[Category] = Counter()
+        for stream in self.streams:
+            if stream.category is not None:
+                viewers[stream.category] += stream.viewers
+        return [category for category, _ in viewers.most_common(max(limit, 0))]
+
+    async def live_streams(self, category_id: str, *, limit: int) -> Sequence[LiveStream]:
+        await self._ask("live_streams", category_id)
+        live = [stream for stream in self.streams if stream.category and stream.category.id == category_id]
+        return sorted(live, key=lambda stream: -stream.viewers)[: max(limit, 0)]
+
+    async def categories(self, category_ids: Collection[str]) -> Mapping[str, Category]:
+        await self._ask("categories")
+        declared = {item.category for item in (*self.streams, *self.offline) if item.category is not None}
+        return {category.id: category for category in declared if category.id in set(category_ids)}
+
+    async def channels(self, logins: Collection[str]) -> Mapping[str, Channel]:
+        await self._ask("channels")
+        live = (
+            Channel(
+                broadcaster_id=stream.broadcaster_id,
+                login=stream.login,
+                display_name=stream.display_name,
+                category=stream.category,
+                title=stream.title,
+            )
+            for stream in self.streams
+        )
+        wanted = {login.lower() for login in logins}
+        return {channel.login: channel for channel in (*live, *self.offline) if channel.login in wanted}
+
+    async def _ask(self, *what: str) -> None:
+        await asyncio.sleep(0)
+        self.asked.append(" ".join(what))
+        for key in what:
+            if key in self.problems:
+                raise self.problems[key]
