@@ -46,6 +46,7 @@ MIGRATE = "run: python -m bot db migrate"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 30.0
+_BEGIN_BUSY_S = 0.2
 _CONNECT_S = 10.0
 _STATEMENT_S = 60.0
 _POOL = 10
@@ -219,8 +220,24 @@ class Database:
     async def _transaction(self, sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
         with self._translated():
             async with sessions() as session, session.begin():
-                await session.connection()  # begins now, so that a writer has its turn before it reads
+                await self._begin(session)
                 yield session
+
+    async def _begin(self, session: AsyncSession) -> None:
+        """Begin at once, so that a writer has its turn before it reads.
+
+        Waiting for SQLite's other writers is done here and not in its thread, which could not be cancelled.
+        """
+        ends_at = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                await session.connection()
+            except DBAPIError as error:
+                if _sqlite_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > ends_at:
+                    raise
+            else:
+                return
+            await asyncio.sleep(0.01)
 
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -238,6 +255,8 @@ class Database:
 
     def _sentence(self, error: Exception) -> StorageError:
         cause = _driver_error(error)
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return StorageError(f"The connection to the database {self.url} was lost; try again.")
         return self._sqlite_sentence(cause) if self.is_embedded else self._postgresql_sentence(cause)
 
     def _sqlite_sentence(self, error: BaseException) -> StorageError:
@@ -264,7 +283,7 @@ class Database:
                 )
             case _ if "no such table" in str(error) or "no such column" in str(error):
                 return SchemaOutdated(f"The tables of the database {self.url} are not this version's; {MIGRATE}.")
-        return StorageError(f"The database {self.url} cannot be used: {self._address.scrubbed(str(error))}")
+        return self._other_sentence(error)
 
     def _postgresql_sentence(self, error: BaseException) -> StorageError:
         state = str(getattr(error, "sqlstate", None) or "")
@@ -295,7 +314,11 @@ class Database:
             return StorageError(f"The database {self.url} did not answer in time; see that its server is well.")
         if not state and isinstance(error, OSError):
             return StorageError(f"No database server answers at {self.url}; start it, or correct [database] url.")
-        return StorageError(f"The database {self.url} cannot be used: {self._address.scrubbed(str(error))}")
+        return self._other_sentence(error)
+
+    def _other_sentence(self, error: BaseException) -> StorageError:
+        said = self._address.scrubbed(str(error)).rstrip(".")
+        return StorageError(f"The database {self.url} cannot be used ({type(error).__name__}: {said:.200}).")
 
     async def _migrate(self) -> Migration:
         scripts = await asyncio.to_thread(_scripts)
@@ -445,7 +468,15 @@ def _sqlite_engine(url: URL, *, migrating: bool) -> AsyncEngine:
         cursor.close()
 
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+        begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
+        if begin == "BEGIN" or migrating:
+            connection.exec_driver_sql(begin)
+            return
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={_BEGIN_BUSY_S * 1000:.0f}")
+        try:
+            connection.exec_driver_sql(begin)
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_S * 1000:.0f}")
 
     event.listen(engine.sync_engine, "connect", on_connect)
     event.listen(engine.sync_engine, "begin", on_begin)
