@@ -10,52 +10,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from bot.claims import LEASE_S, LeaseLost, under_lease
 from core.errors import GameSpotterError, StorageError
 from core.storage.records import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from bot.claims import ClaimsRuns
     from core.storage.records import JobRun, Json
 
 log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 _LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=366))
 _BEGINNINGS = 20
 """Of one run, before it is taken for one that kills whoever does it."""
 
-_FINISH_S = 5.0
-"""To write down how a run ended when the whole bot ends."""
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a run ended.
 
-class ClaimsRuns(Protocol):
-    """What the schedule needs of :class:`core.storage.nights.NightStore`."""
+    Attributes:
+        state: DONE, or INTERRUPTED where it is to be gone on with.
+        result: what came of it.
+    """
 
-    async def claim(
-        self, job: str, due_at: datetime, *, holder: str, lease_s: float, resume: bool = False
-    ) -> JobRun | None:
-        """The run, when it is this holder's to do."""
-        ...
-
-    async def renew(self, run: JobRun, *, holder: str, lease_s: float) -> bool:
-        """Keep the run; False when another has it."""
-        ...
-
-    async def finish(self, run: JobRun, *, holder: str, state: RunState, result: Json) -> bool:
-        """Write down how it ended; False when another has it."""
-        ...
+    state: RunState
+    result: Json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +57,7 @@ class Job:
         name: in the table of job runs.
         cron: five fields: minute, hour, day, month, weekday.
         time_zone: that the fields are in.
-        work: does it and returns what came of it; cancelled when the bot ends or the run is lost.
+        work: does it; cancelled when the bot ends or the run is lost.
         caught_up_for: how long after its time a missed run is still worth doing.
         attempts: how often a run that failed is tried in all.
         again_after: between two attempts.
@@ -75,7 +66,7 @@ class Job:
     name: str
     cron: str
     time_zone: str
-    work: Callable[[JobRun], Coroutine[None, None, Json]]
+    work: Callable[[JobRun], Coroutine[None, None, Ending]]
     caught_up_for: timedelta = timedelta(hours=12)
     attempts: int = 3
     again_after: timedelta = timedelta(minutes=10)
@@ -106,7 +97,7 @@ class Schedule:
         jobs: Sequence[Job],
         *,
         holder: str,
-        lease_s: float = 60.0,
+        lease_s: float = LEASE_S,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Start nothing yet.
@@ -114,7 +105,7 @@ class Schedule:
         Args:
             runs: where runs are claimed.
             jobs: all of them, by different names.
-            holder: names this replica among all, also after a restart of the same host.
+            holder: names this replica among all.
             lease_s: after which a run whose holder was not heard of is another's.
             clock: the wall clock, UTC.
         """
@@ -125,8 +116,15 @@ class Schedule:
         self._clock = clock
         self._busy: set[str] = set()
 
-    async def run(self) -> None:
-        """Keep the time until cancelled; runs under way are then given back for another replica to go on with."""
+    async def run(self, *, stop: asyncio.Event | None = None) -> None:
+        """Keep the time until told to stop, and then until the runs under way have ended.
+
+        Cancelled, it gives runs under way back, for another replica to go on with.
+
+        Args:
+            stop: once set, nothing more is begun.
+        """
+        stop = asyncio.Event() if stop is None else stop
         due: asyncio.Queue[str] = asyncio.Queue()
         scheduler = AsyncIOScheduler(
             job_defaults={"coalesce": True, "misfire_grace_time": 3600, "max_instances": 1}, timezone=UTC
@@ -141,13 +139,18 @@ class Schedule:
         scheduler.start()
         try:
             async with asyncio.TaskGroup() as group:
-                while True:
-                    name = await due.get()
-                    if name not in self._busy:
-                        self._busy.add(name)
-                        group.create_task(self._look(self._jobs[name]), name=f"job {name}")
+                beginning = group.create_task(self._begin(due, group), name="what is due")
+                await stop.wait()
+                beginning.cancel()
         finally:
             scheduler.shutdown(wait=False)
+
+    async def _begin(self, due: asyncio.Queue[str], group: asyncio.TaskGroup) -> None:
+        while True:
+            name = await due.get()
+            if name not in self._busy:
+                self._busy.add(name)
+                group.create_task(self._look(self._jobs[name]), name=f"job {name}")
 
     async def _look(self, job: Job) -> None:
         """Do the last due run of a job, if it is still to be done and ours to do."""
@@ -164,6 +167,8 @@ class Schedule:
                 await self._finish(run, RunState.FAILED, {"error": "begun again and again"})
             else:
                 await self._carry_out(job, run)
+        except LeaseLost as error:
+            log.warning("%s", error)
         except StorageError as error:
             log.error("The database does not answer; %s is tried again: %s", job.name, error)  # noqa: TRY400
         finally:
@@ -171,62 +176,27 @@ class Schedule:
 
     async def _carry_out(self, job: Job, run: JobRun) -> None:
         log.info("%s of %s: attempt %d", job.name, run.due_at.isoformat(), run.attempt)
-        working = asyncio.create_task(job.work(run), name=job.name)
-        renewing = asyncio.create_task(self._keep(run), name=f"lease of {job.name}")
         try:
-            await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                log.warning("%s of %s is another replica's now", job.name, run.due_at.isoformat())
-                return
-            error = working.exception()
-            if error is None:
-                await self._finish(run, RunState.DONE, working.result())
-            else:
-                await self._failed(job, run, error)
-        except asyncio.CancelledError:
-            # Given back rather than left to run out, so that another replica goes on at once.
-            with suppress(StorageError, TimeoutError):
-                async with asyncio.timeout(_FINISH_S):
-                    await _ended(working)
-                    await self._finish(run, RunState.INTERRUPTED, {})
+            ending = await under_lease(self._runs, run, job.work(run), holder=self._holder, lease_s=self._lease_s)
+        except LeaseLost:
             raise
-        finally:
-            await _ended(renewing)
-            await _ended(working)
+        except GameSpotterError as error:
+            await self._failed(job, run, str(error))
+        except Exception as error:
+            log.exception("%s", job.name)
+            await self._failed(job, run, type(error).__name__)
+        else:
+            await self._finish(run, ending.state, ending.result)
+            log.info("%s of %s: %s %s", job.name, run.due_at.isoformat(), ending.state, ending.result)
 
-    async def _failed(self, job: Job, run: JobRun, error: BaseException) -> None:
+    async def _failed(self, job: Job, run: JobRun, said: str) -> None:
         """Try again later, by a lease that nobody holds up; or give up."""
-        said = str(error) if isinstance(error, GameSpotterError) else type(error).__name__
         if run.attempt < job.attempts:
             log.warning("%s failed and is tried again in %s: %s", job.name, job.again_after, said)
             await self._runs.renew(run, holder=self._holder, lease_s=job.again_after.total_seconds())
         else:
             log.error("%s failed %d times and is given up: %s", job.name, run.attempt, said)
             await self._finish(run, RunState.FAILED, {"error": said})
-        if not isinstance(error, GameSpotterError):
-            log.error("%s", job.name, exc_info=error)
 
     async def _finish(self, run: JobRun, state: RunState, result: Json) -> None:
         await self._runs.finish(run, holder=self._holder, state=state, result=result)
-
-    async def _keep(self, run: JobRun) -> None:
-        """Renew the lease; returns when it is lost, also for want of an answer."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._lease_s
-        while True:
-            await asyncio.sleep(self._lease_s / 3)
-            asked_at = loop.time()
-            try:
-                async with asyncio.timeout_at(until):
-                    if not await self._runs.renew(run, holder=self._holder, lease_s=self._lease_s):
-                        return
-                until = asked_at + self._lease_s
-            except (StorageError, TimeoutError):
-                if loop.time() + self._lease_s / 3 >= until:
-                    return
-
-
-async def _ended(task: asyncio.Task[_T]) -> None:
-    """Cancel a task and wait for its end, whatever that is."""
-    task.cancel()
-    await asyncio.wait({task})

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.schedule import Job, Schedule, last_due
+from bot.schedule import Ending, Job, Schedule, last_due
 from core.errors import DirectoryProblem
 from core.storage.database import Database
 from core.storage.nights import NightStore
-from core.storage.records import JobRun, JobRunRecord, Json, RunState
+from core.storage.records import JobRun, JobRunRecord, RunState
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DUE = datetime(2026, 11, 21, 3, tzinfo=UTC)
@@ -28,7 +28,7 @@ async def runs(tmp_path: Path) -> AsyncIterator[NightStore]:
     await database.aclose()
 
 
-def job(work: Callable[[JobRun], Awaitable[Json]], **other: object) -> Job:
+def job(work: Callable[[JobRun], Awaitable[Ending]], **other: object) -> Job:
     return Job(name="nightly", cron="0 3 * * *", time_zone="UTC", work=work, **other)  # type: ignore[arg-type]
 
 
@@ -70,9 +70,9 @@ async def is_in(runs: NightStore, state: RunState) -> bool:
 async def test_a_run_that_was_missed_is_caught_up_at_the_start(runs: NightStore) -> None:
     done: list[JobRun] = []
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         done.append(run)
-        return {"frames": 7}
+        return Ending(state=RunState.DONE, result={"frames": 7})
 
     async with replica(runs, job(work)):
         await until(lambda: is_over(runs))
@@ -84,7 +84,7 @@ async def test_a_run_that_was_missed_is_caught_up_at_the_start(runs: NightStore)
 
 
 async def test_a_run_that_was_missed_too_long_ago_is_not(runs: NightStore) -> None:
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         raise AssertionError
 
     async with replica(runs, job(work, caught_up_for=timedelta(hours=1)), lease_s=0.1):
@@ -96,10 +96,10 @@ async def test_a_run_that_was_missed_too_long_ago_is_not(runs: NightStore) -> No
 async def test_of_many_replicas_one_does_a_run(runs: NightStore) -> None:
     done: list[JobRun] = []
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         done.append(run)
         await asyncio.sleep(0.5)
-        return {}
+        return Ending(state=RunState.DONE, result={})
 
     async with replica(runs, job(work), holder="a", lease_s=0.3), replica(runs, job(work), holder="b", lease_s=0.3):
         await until(lambda: is_over(runs))
@@ -112,9 +112,9 @@ async def test_a_run_of_a_replica_that_died_is_another_ones(runs: NightStore) ->
     assert await runs.claim("nightly", DUE, holder="dead", lease_s=0.5) is not None
     done: list[JobRun] = []
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         done.append(run)
-        return {}
+        return Ending(state=RunState.DONE, result={})
 
     async with replica(runs, job(work)):
         await until(lambda: is_over(runs))
@@ -125,13 +125,13 @@ async def test_a_run_of_a_replica_that_died_is_another_ones(runs: NightStore) ->
 async def test_a_replica_that_lost_its_lease_stops_working(runs: NightStore) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             ended.set()
-        return {}
+        return Ending(state=RunState.DONE, result={})
 
     async with replica(runs, job(work)):
         await begun.wait()
@@ -148,12 +148,12 @@ async def test_a_replica_that_ends_gives_its_run_back(runs: NightStore) -> None:
     begun = asyncio.Event()
     attempts: list[int] = []
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         attempts.append(run.attempt)
         if run.attempt == 1:
             begun.set()
             await asyncio.Event().wait()
-        return {}
+        return Ending(state=RunState.DONE, result={})
 
     async with replica(runs, job(work), lease_s=600):
         await begun.wait()
@@ -165,11 +165,31 @@ async def test_a_replica_that_ends_gives_its_run_back(runs: NightStore) -> None:
     assert (await record(runs)).state is RunState.DONE
 
 
+async def test_a_bot_that_is_told_to_stop_lets_a_run_come_to_its_end(runs: NightStore) -> None:
+    begun, stop = asyncio.Event(), asyncio.Event()
+
+    async def work(run: JobRun) -> Ending:
+        begun.set()
+        await stop.wait()
+        await asyncio.sleep(0.1)
+        return Ending(state=RunState.INTERRUPTED, result={"left": 3})
+
+    schedule = Schedule(runs, [job(work)], holder="one", clock=lambda: NOON)
+    task = asyncio.create_task(schedule.run(stop=stop))
+    await begun.wait()
+    stop.set()
+    async with asyncio.timeout(10):
+        await task
+
+    found = await record(runs)
+    assert (found.state, found.result) == (RunState.INTERRUPTED, {"left": 3})
+
+
 @pytest.mark.parametrize("error", [DirectoryProblem("Twitch is away."), ValueError("secret")])
 async def test_a_run_that_fails_is_tried_again_and_then_given_up(runs: NightStore, error: Exception) -> None:
     attempts: list[int] = []
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         attempts.append(run.attempt)
         raise error
 
@@ -186,7 +206,7 @@ async def test_a_run_that_kills_whoever_does_it_is_given_up(runs: NightStore) ->
     for number in range(20):
         assert await runs.claim("nightly", DUE, holder=f"dead {number}", lease_s=0.0) is not None
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         raise AssertionError
 
     async with replica(runs, job(work)):
@@ -198,9 +218,9 @@ async def test_a_run_that_kills_whoever_does_it_is_given_up(runs: NightStore) ->
 async def test_a_job_runs_when_its_time_comes(runs: NightStore) -> None:
     done = asyncio.Event()
 
-    async def work(run: JobRun) -> Json:
+    async def work(run: JobRun) -> Ending:
         done.set()
-        return {}
+        return Ending(state=RunState.DONE, result={})
 
     # The wall clock here: every second minute is due at once, the odd ones within a minute.
     every_minute = Job(name="nightly", cron="* * * * *", time_zone="UTC", work=work)
