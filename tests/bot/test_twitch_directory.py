@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import json
 import logging
 import time
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import twitchio.authentication
@@ -249,7 +250,8 @@ class Stub:
         self.asked.append((request.path_qs, dict(request.headers)))
         await asyncio.sleep(0.01)
         self.on_the_way -= 1
-        return self.answer(self.say(request))
+        said = self.say(request)
+        return self.answer(await said if inspect.isawaitable(said) else said)
 
     @staticmethod
     def answer(said):
@@ -437,6 +439,15 @@ async def test_what_no_database_can_store_is_taken_out_of_a_title():
     async with stub.directory() as directory:
         (stream,) = await directory.live_streams("743", limit=100)
     assert (stream.title, stream.display_name) == ("ab \U0001f3b2", "player_1")
+
+
+async def test_times_are_told_in_utc():
+    stub = Stub()
+    stub.say = lambda request: {"data": [stream_row(1) | {"started_at": "2026-11-21T22:00:00.5+02:00"}]}
+    async with stub.directory() as directory:
+        (stream,) = await directory.live_streams("743", limit=100)
+    assert stream.started_at == datetime(2026, 11, 21, 20, 0, 0, 500_000, tzinfo=UTC)
+    assert stream.started_at.tzinfo is UTC
 
 
 async def test_a_page_without_a_single_sensible_row_is_asked_for_again():
@@ -683,6 +694,27 @@ async def test_a_revoked_token_is_renewed_once_however_many_need_it_and_as_often
         assert twitch.traffic.requests[Kind.TOKEN] == 1
 
 
+async def test_a_refusal_that_comes_late_does_not_cost_the_new_token():
+    stub = Stub()
+    tokens = iter(["old", "new", "needless"])
+    stub.say_token = lambda request: {"access_token": next(tokens)}
+    renewed = asyncio.Event()
+
+    async def say(request):
+        if request.headers["Authorization"] == "Bearer old":
+            if request.query["game_id"] == "2":
+                await renewed.wait()
+            return web.json_response({"message": "Invalid OAuth token"}, status=401)
+        renewed.set()
+        return {"data": []}
+
+    stub.say = say
+    async with stub.directory() as directory, asyncio.TaskGroup() as group:
+        for number in "12":
+            group.create_task(directory.live_streams(number, limit=1))
+    assert next(tokens) == "needless"
+
+
 async def test_a_token_that_has_run_out_is_renewed(twitch):
     now = utc_now()
     ageing = PocketTwitch(channels=CHANNELS, token_lifetime=timedelta(minutes=1), clock=lambda: now)
@@ -744,6 +776,16 @@ async def test_a_clock_that_goes_wrong_does_not_stop_the_night(twitch):
     async with behind as twitch, directory_at(twitch.base_url) as directory:
         await directory.top_categories(limit=5)
         with pytest.raises(DirectoryProblem, match="429"):
+            await directory.top_categories(limit=5)
+
+
+@pytest.mark.parametrize("strange", ["", "x", "-5", "1e9", "9" * 30, "٧"])
+async def test_a_strange_word_about_points_is_no_word(strange):
+    stub = Stub()
+    headers = {"Ratelimit-Remaining": strange, "Ratelimit-Reset": strange}
+    stub.say = lambda request: web.json_response({"data": []}, headers=headers)
+    async with stub.directory(limits=DirectoryLimits(call_s=2.0, attempts=1)) as directory:
+        for _ in range(3):
             await directory.top_categories(limit=5)
 
 
