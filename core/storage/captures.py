@@ -8,7 +8,7 @@ from sqlalchemy import Select, case, delete, distinct, func, insert, or_, select
 
 from core.errors import StorageError
 from core.games import NOT_A_GAME, UNKNOWN, Game
-from core.storage.naming import RESERVED_IDS, folded, free_id, slug
+from core.storage.naming import RESERVED_IDS, alphabetical, folded, free_id, slug
 from core.storage.records import CaptureKind, DataSetSummary, GameCount, LabelSource, OptOuts
 from core.storage.tables import (
     BroadcasterRow,
@@ -450,7 +450,7 @@ async def _game_counts(session: AsyncSession) -> tuple[GameCount, ...]:
         for row in rows
     ]
     # Not in SQL: each database has its own idea of the alphabet.
-    return tuple(sorted(found, key=lambda count: (folded(count.game.name), count.game.name, count.game.id)))
+    return tuple(sorted(found, key=lambda count: (alphabetical(count.game.name), count.game.name, count.game.id)))
 
 
 def labels_in_force() -> Select[Any]:

@@ -149,8 +149,13 @@ class FolderFrameStore:
 
     def _get(self, sha256: str) -> bytes:
         path = self._path(sha256)
-        with self._translated("read"):
-            return path.read_bytes()
+        try:
+            with self._translated("read"):
+                return path.read_bytes()
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise StorageError(f"The frame {path} is gone; run: python -m bot data sync.") from error.__cause__
+            raise
 
     def _missing(self, sha256s: Collection[str]) -> frozenset[str]:
         with self._translated("read"):
@@ -206,8 +211,6 @@ class FolderFrameStore:
                 raise StorageFull(
                     f"There is no room left for frames in {self._directory}; make some, or lower [data] max_gb."
                 ) from error
-            if isinstance(error, FileNotFoundError):
-                raise StorageError(f"The frame {error.filename} is gone; run: python -m bot data sync.") from error
             raise StorageError(
                 f"We cannot {verb} the frames in {self._directory} ({error.strerror or error}); "
                 "see who owns the directory, or name another in [data] directory."

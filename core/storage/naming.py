@@ -30,6 +30,12 @@ def folded(name: str) -> str:
     return " ".join(words) or " ".join(compatible.split())
 
 
+def alphabetical(name: str) -> str:
+    """A name for sorting: ``Árkanoid`` stands among the As."""
+    apart = unicodedata.normalize("NFKD", name)
+    return folded("".join(sign for sign in apart if not unicodedata.combining(sign)))
+
+
 def slug(name: str) -> str:
     """A name as an id: ``counter_strike_2``; ``game`` when no letter of it can be had in ASCII."""
     plain = unicodedata.normalize("NFKD", name).casefold().encode("ascii", "ignore").decode("ascii")
