@@ -239,6 +239,10 @@ class Agenda:
         """The next pick; None when none is waiting, though one in hand may still bring in another."""
         return heapq.heappop(self._heap)[-1] if self._heap else None
 
+    def is_last_try(self, pick: Pick) -> bool:
+        """Whether a pick that was taken is given up if it fails once more, although that may pass."""
+        return self._tried.get(pick.id, 0) + 1 >= self._tries
+
     def ended(self, pick: Pick, outcome: Outcome) -> bool:
         """Tell what became of a pick that was taken.
 
@@ -247,8 +251,8 @@ class Agenda:
         """
         group = group_of(pick.planned)
         self._open[group] -= 1
-        self._tried[pick.id] = self._tried.get(pick.id, 0) + 1
-        if outcome.may_pass and self._tried[pick.id] < self._tries:
+        if outcome.may_pass and not self.is_last_try(pick):
+            self._tried[pick.id] = self._tried.get(pick.id, 0) + 1
             self._add(pick)
             return False
         if outcome is not Outcome.CAPTURED and self._spares[group]:
