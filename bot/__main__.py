@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit
+from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
+from bot.commands import wording
 from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
 from bot.keeping import data, db
@@ -74,6 +76,28 @@ def console(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
     log_to_stderr(debug=debug)
     settings = settings_or_exit(config)
     run_or_exit(_console(settings))
+
+
+@app.command()
+def run(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
+    """Stay, and do what is due by the clock: the nightly collection, and the upkeep of what it collected."""
+    log_to_stderr(debug=debug, level=logging.INFO)
+    settings = settings_or_exit(config)
+    for line in wording.what_is_on(
+        collects=settings.collection.enabled,
+        has_credentials=settings.twitch.has_credentials,
+        cron=settings.collection.cron,
+        time_zone=settings.collection.time_zone,
+    ):
+        print(line, flush=True)
+    run_or_exit(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    from bot.app import serve  # noqa: PLC0415
+
+    async with stop_signals() as stop:
+        await serve(settings, stop=stop)
 
 
 async def _ask(settings: Settings, identify: Identify) -> Reply:

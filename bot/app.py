@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 from streamlink.session.session import Streamlink
 
+from bot.claims import new_holder
 from bot.commands.service import CommandService
+from bot.nightly import COLLECTION, Nightly
 from bot.recording import Recorder
+from bot.schedule import Ending, Job, Schedule
 from bot.twitch_addresses import detours
+from core.collection.collector import Collector
+from core.collection.picks import PickRules
+from core.collection.taking import PickTaker
 from core.recognition.artifact import read_artifact
 from core.recognition.recognizer import Recognizer
 from core.recognition.runtime import Network
@@ -20,6 +28,7 @@ from core.storage.captures import CaptureStore
 from core.storage.database import Database
 from core.storage.frame_store import FolderFrameStore
 from core.storage.nights import NightStore
+from core.storage.records import RunState
 from core.storage.upkeep import Upkeep
 from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bot.settings import ModelSettings, Settings
+    from core.storage.records import JobRun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +170,116 @@ async def open_service(
             await service.aclose()
             if recording is not None:
                 recording.cancel()
+
+
+@contextlib.asynccontextmanager
+async def open_nightly(
+    settings: Settings, storage: Storage, looking: Looking, *, holder: str
+) -> AsyncIterator[Nightly]:
+    """Build what collects on top of what looks and what keeps; it asks Twitch's directory.
+
+    Args:
+        settings: all of them, with Twitch's credentials.
+        storage: prepared.
+        looking: opened.
+        holder: names this process.
+    """
+    # Here, as a chat that does not collect need not wait for TwitchIO.
+    from bot.twitch_directory import TwitchDirectory  # noqa: PLC0415
+
+    twitch = settings.twitch
+    collection = settings.collection
+    taker = PickTaker(
+        sampler=looking.sampler,
+        frames=storage.frames,
+        captures=storage.captures,
+        nights=storage.nights,
+        url_template=settings.streams.url,
+        recognizer=looking.recognizer if collection.recognize else None,
+        recognize_timeout_s=settings.model.timeout_s,
+    )
+    directory = TwitchDirectory(
+        client_id=twitch.client_id,
+        client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
+        helix_url=twitch.helix_url,
+        id_url=twitch.id_url,
+    )
+    async with directory:
+        yield Nightly(
+            directory=directory,
+            captures=storage.captures,
+            nights=storage.nights,
+            collector=Collector(taker, storage.nights, parallel=collection.parallel),
+            rules=PickRules(
+                games=collection.games,
+                min_live_streams=collection.min_live_streams,
+                streams=collection.streams,
+                attempts=collection.attempts,
+                captures_per_broadcaster_a_day=collection.captures_per_broadcaster_a_day,
+                not_games=collection.not_games,
+                left_out=collection.left_out,
+                target_frames=collection.target_frames,
+                target_broadcasters=collection.target_broadcasters,
+            ),
+            time_zone=collection.time_zone,
+            holder=holder,
+        )
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
+    """Do what is due by the clock, until told to stop.
+
+    Raises:
+        GameSpotterError: something that is needed cannot be used.
+    """
+    holder = new_holder()
+    async with contextlib.AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(open_storage(settings))
+        jobs = upkeep_jobs(settings, storage)
+        if collects(settings):
+            looking = await stack.enter_async_context(open_looking(settings, many_looks=True))
+            nightly = await stack.enter_async_context(open_nightly(settings, storage, looking, holder=holder))
+            collection = settings.collection
+            jobs.append(
+                Job(
+                    name=COLLECTION,
+                    cron=collection.cron,
+                    time_zone=collection.time_zone,
+                    work=partial(nightly.scheduled, stop=stop),
+                )
+            )
+        await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
+
+
+def collects(settings: Settings) -> bool:
+    """Whether the nightly collection is on: wanted, and Twitch's directory can be asked."""
+    return settings.collection.enabled and settings.twitch.has_credentials
+
+
+def upkeep_jobs(settings: Settings, storage: Storage) -> list[Job]:
+    """What keeps the data set within its bounds, each once an hour among all replicas."""
+    kept = settings.data
+
+    async def expire(_run: JobRun) -> Ending:
+        now = datetime.now(UTC)
+        removed = await storage.upkeep.expire(
+            asked_before=now - timedelta(hours=kept.asked_hours),
+            nightly_before=now - timedelta(days=kept.retention_days),
+        )
+        swept = await storage.upkeep.sweep()
+        return Ending(
+            state=RunState.DONE,
+            result={"frames": removed.frames, "files": removed.files + swept.files, "unfinished": swept.unfinished},
+        )
+
+    async def shrink(_run: JobRun) -> Ending:
+        removed = await storage.upkeep.shrink_to(int(kept.max_gb * 10**9))
+        return Ending(state=RunState.DONE, result={"frames": removed.frames, "files": removed.files})
+
+    return [
+        Job(name="retention", cron="11 * * * *", time_zone="UTC", work=expire, caught_up_for=timedelta(hours=1)),
+        Job(name="size_cap", cron="41 * * * *", time_zone="UTC", work=shrink, caught_up_for=timedelta(hours=1)),
+    ]
 
 
 def load_recognizer(model: ModelSettings) -> Recognizer:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,7 +16,8 @@ from bot.settings import read_settings
 from core.errors import GameSpotterError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from types import FrameType
 
     from bot.settings import Settings
 
@@ -43,7 +46,7 @@ def run_or_exit(main: Coroutine[None, None, _Result]) -> _Result:
     """Run to the end; what goes wrong is one line on standard error, and the exit status 1."""
     try:
         return asyncio.run(main)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
     except Exception as error:
         expected = _expected(error)
@@ -60,11 +63,54 @@ def _expected(error: BaseException) -> GameSpotterError | None:
     return error if isinstance(error, GameSpotterError) else None
 
 
+@asynccontextmanager
+async def stop_signals(*, told: Callable[[], None] = lambda: None) -> AsyncIterator[asyncio.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, so that what is in hand is finished; the second ends at once.
+
+    Args:
+        told: called at the first one.
+    """
+    stop = asyncio.Event()
+    task = asyncio.current_task()
+    signals = 0
+
+    def heard(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        # By way of the loop, which would not wake up otherwise.
+        loop.call_soon_threadsafe(begin_to_end if signals == 1 else end)
+
+    def begin_to_end() -> None:
+        if not stop.is_set():
+            told()
+            stop.set()
+
+    def end() -> None:
+        if task is not None:
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def log_to_stderr(*, debug: bool, level: int = logging.ERROR) -> None:
-    """Log for a person at a terminal."""
+    """Log for a person at a terminal.
+
+    Args:
+        debug: everything, of the libraries too, with tracebacks.
+        level: otherwise, of what is ours; of the libraries only errors.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s", traceback=debug))
-    logging.basicConfig(level=logging.DEBUG if debug else level, handlers=[handler])
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, handlers=[handler])
+    if not debug:
+        for package in ("bot", "core"):
+            logging.getLogger(package).setLevel(level)
 
 
 class _OneLine(logging.Formatter):

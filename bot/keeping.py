@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit
@@ -150,17 +151,19 @@ def _print_summary(summary: DataSetSummary, console: Console) -> None:
     table = Table("game", "id", title_justify="left", box=None, pad_edge=False)
     for column in ("frames", "streams", "broadcasters", "size"):
         table.add_column(column, justify="right")
-    for game in summary.games:
+    # A game that only a model has named, and of which nothing was ever seen, is not one of the data set.
+    games = [game for game in summary.games if game.frames or game.category_id is not None]
+    for game in games:
         table.add_row(
-            game.game.name if game.is_game is not False else f"{game.game.name} (not a game)",
+            escape(game.game.name if game.is_game is not False else f"{game.game.name} (not a game)"),
             game.category_id or game.game.id,
             f"{game.frames:,}",
             f"{game.streams:,}",
             f"{game.broadcasters:,}",
             wording.size(game.size_bytes),
         )
-    if summary.games:
+    if games:
         console.print(table)
         console.print()
     for line in wording.data_set(summary):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

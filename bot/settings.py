@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from core.collection.picks import DEFAULT_NOT_GAMES
 from core.errors import SettingsError
 from core.streams.reference import TWITCH_URL_TEMPLATE, check_url_template
 
@@ -33,23 +34,6 @@ CONFIG_NAME = "bot.toml"
 DATABASE_NAME = "gamespotter.db"
 FRAMES_NAME = "frames"
 STARTER_MODEL = Path(__file__).parent.parent / "models" / "starter"
-
-_NOT_GAMES = (
-    "Just Chatting",
-    "Music",
-    "Art",
-    "Sports",
-    "Talk Shows & Podcasts",
-    "Science & Technology",
-    "Games + Demos",
-    "Stocks And Bonds",
-    "Retro",
-    "ASMR",
-    "Poker",
-    "Slots",
-)
-"""Categories in which no game is shown, or any. TwitchCategory (2021) left these out, and Chess and GeoGuessr, which
-can be recognised."""
 
 _FROM_THE_ENVIRONMENT_ALONE = (("twitch", "client_secret"),)
 
@@ -154,7 +138,7 @@ class CollectionSettings(_Section):
     captures_per_broadcaster_a_day: Annotated[int, Field(ge=1, le=100)] = 1
     target_frames: Annotated[int, Field(ge=1)] = 2500
     target_broadcasters: Annotated[int, Field(ge=1)] = 100
-    not_games: tuple[str, ...] = _NOT_GAMES
+    not_games: tuple[str, ...] = DEFAULT_NOT_GAMES
     left_out: tuple[str, ...] = ()
     recognize: bool = True
     parallel: Annotated[int, Field(ge=1, le=64)] = 8

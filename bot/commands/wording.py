@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from core.recognition.verdict import Verdict
     from core.storage.records import DataSetSummary, Forgotten, Migration, SyncReport
 
+STOP_HINT = "Ctrl-C ends it."
+INTERRUPTING = "Interrupting. Please wait."
+NO_CREDENTIALS = (
+    "Collecting asks Twitch's directory: set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the "
+    "environment."
+)
+
 SOMETHING_WENT_WRONG = "Something went wrong on my side. It has been logged; please try again."
 
 _QUOTED_CHARACTERS = 60
@@ -102,6 +109,20 @@ def only_the_broadcaster(channel: str | None, *, prefix: str) -> str:
 def nothing_is_kept() -> str:
     """What to say where there is no storage."""
     return "I keep nothing of any channel here."
+
+
+def what_is_on(*, collects: bool, has_credentials: bool, cron: str, time_zone: str) -> list[str]:
+    """What a bot that stays does, and what is missing for the rest."""
+    if not collects:
+        collection = "off: [collection] enabled is false"
+    elif not has_credentials:
+        collection = (
+            "off: it needs Twitch's credentials. Set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the "
+            "environment"
+        )
+    else:
+        collection = f"on, at {cron} ({time_zone})"
+    return [f"Nightly collection: {collection}.", "Retention and room for frames: looked after every hour.", STOP_HINT]
 
 
 def data_set(summary: DataSetSummary) -> list[str]:
