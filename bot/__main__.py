@@ -14,6 +14,7 @@ from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_ex
 from bot.commands import wording
 from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
+from bot.crawl import crawl
 from bot.keeping import data, db
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ app = typer.Typer(
 
 app.add_typer(data, name="data")
 app.add_typer(db, name="db")
+app.command()(crawl)
 
 
 @app.command()

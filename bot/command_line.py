@@ -16,7 +16,7 @@ from bot.settings import read_settings
 from core.errors import GameSpotterError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from types import FrameType
 
     from bot.settings import Settings
@@ -64,12 +64,8 @@ def _expected(error: BaseException) -> GameSpotterError | None:
 
 
 @asynccontextmanager
-async def stop_signals(*, told: Callable[[], None] = lambda: None) -> AsyncIterator[asyncio.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets, so that what is in hand is finished; the second ends at once.
-
-    Args:
-        told: called at the first one.
-    """
+async def stop_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, so that what is in hand is finished; the second ends at once."""
     stop = asyncio.Event()
     task = asyncio.current_task()
     signals = 0
@@ -78,12 +74,7 @@ async def stop_signals(*, told: Callable[[], None] = lambda: None) -> AsyncItera
         nonlocal signals
         signals += 1
         # By way of the loop, which would not wake up otherwise.
-        loop.call_soon_threadsafe(begin_to_end if signals == 1 else end)
-
-    def begin_to_end() -> None:
-        if not stop.is_set():
-            told()
-            stop.set()
+        loop.call_soon_threadsafe(stop.set if signals == 1 else end)
 
     def end() -> None:
         if task is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STOP_HINT = "Ctrl-C ends it."
 INTERRUPTING = "Interrupting. Please wait."
+NOT_A_TIME = "{text} is not a time of day; write it as in 06:30."
 NO_CREDENTIALS = (
     "Collecting asks Twitch's directory: set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the "
     "environment."
