@@ -1,0 +1,176 @@
+"""``python -m bot worker``: does picks that a night on another machine hands out; and the door to their queue.
+
+The queue's library comes with an extra, and is imported only when a queue is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import socket
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
+from core.errors import SchemaOutdated, StorageError
+from core.storage.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bot.app import Looking, Storage
+    from bot.procrastinate_queue import ProcrastinateQueue
+    from bot.settings import Settings
+    from core.collection.taking import PickTaker
+
+log = logging.getLogger(__name__)
+
+_REST_S = 2.0
+_LONGEST_REST_S = 60.0
+"""Of a worker whose database or disk fails: others have its picks meanwhile."""
+
+
+def worker(
+    *,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Streams at the same time, in place of the settings'.")
+    ] = None,
+    stalled_after: Annotated[float | None, typer.Option(hidden=True, min=0.5)] = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Stay, and sample the streams that a crawl hands out; on any number of machines at once.
+
+    Needs [collection] run_on = "workers" where the crawl runs, the same PostgreSQL and the same frames folder. Ctrl-C
+    ends it after the streams in hand, and gives back what takes too long. Ends with 0, or with 1 when it cannot work.
+    """
+    log_to_stderr(debug=debug, level=logging.INFO)
+    settings = settings_or_exit(config)
+    run_or_exit(_run(settings, parallel=parallel or settings.collection.parallel, stalled_after_s=stalled_after))
+
+
+async def prepare_queue(url: str) -> bool:
+    """Make the queue's tables in a PostgreSQL database, or bring them up to date; harmless when they are there.
+
+    Args:
+        url: of the database.
+
+    Returns:
+        Whether there is a queue now: not in SQLite, and not without the extra ``workers``.
+
+    Raises:
+        StorageError: the database cannot be reached or used, or a newer version has used it.
+    """
+    if Database.at(url).is_embedded or _what_is_missing() is not None:
+        return False
+    from bot import procrastinate_queue  # noqa: PLC0415 - not without the extra
+
+    await procrastinate_queue.migrate(url)
+    return True
+
+
+@asynccontextmanager
+async def open_queue(url: str, *, stalled_after_s: float | None = None) -> AsyncIterator[ProcrastinateQueue]:
+    """The queue of picks in a PostgreSQL database, for who hands out and for who takes.
+
+    Args:
+        url: of the database.
+        stalled_after_s: a worker that was not heard of for so long is dead; the same for all. None is the default.
+
+    Raises:
+        SchemaOutdated: the database waits for ``db migrate``.
+        StorageError: it is none that workers can share, cannot be reached or used, or the extra is not installed.
+    """
+    database = Database.at(url)
+    if database.is_embedded:
+        raise StorageError(
+            f"Workers need PostgreSQL, and the database is the file {database.url}; name a server's in [database] url."
+        )
+    missing = _what_is_missing()
+    if missing is not None:
+        raise StorageError(
+            "Workers need what the extra `workers` brings; run: python -m pip install --editable '.[workers]'"
+        ) from missing
+    from bot.procrastinate_queue import STALLED_AFTER_S, opened  # noqa: PLC0415 - not without the extra
+
+    async with opened(url, stalled_after_s=stalled_after_s or STALLED_AFTER_S) as queue:
+        yield queue
+
+
+async def _run(settings: Settings, *, parallel: int, stalled_after_s: float | None) -> None:
+    # Imported here, so that --help and a mistake in the settings are answered at once.
+    from bot.app import open_looking, open_storage  # noqa: PLC0415
+
+    async with stop_signals() as stop:
+        # Before what takes longer: what is missing is said at once.
+        async with open_queue(settings.database_url):
+            pass
+        async with open_storage(settings) as storage, open_looking(settings, many_looks=True) as looking:
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            log.info(
+                "worker %s takes up to %d streams at a time that a crawl hands out through %s; Ctrl-C ends it",
+                name,
+                parallel,
+                storage.database.url,
+            )
+            await _work(settings, storage, looking, parallel=parallel, stop=stop, stalled_after_s=stalled_after_s)
+    log.info("worker %s has ended", name)
+
+
+async def _work(
+    settings: Settings,
+    storage: Storage,
+    looking: Looking,
+    *,
+    parallel: int,
+    stop: asyncio.Event,
+    stalled_after_s: float | None,
+) -> None:
+    """Take picks until told to stop; when the database or the disk fails, rest and begin anew."""
+    from core.collection.handing_out import carry_out, given_up  # noqa: PLC0415
+
+    take = partial(carry_out, nights=storage.nights, taker=_taker(settings, storage, looking))
+    now = asyncio.get_running_loop().time
+    rest_s = _REST_S
+    while not stop.is_set():
+        began_at = now()
+        try:
+            async with open_queue(settings.database_url, stalled_after_s=stalled_after_s) as queue:
+                await queue.work(take, give_up=partial(given_up, nights=storage.nights), parallel=parallel, stop=stop)
+        except SchemaOutdated:
+            raise
+        except StorageError as error:
+            rest_s = _REST_S if now() - began_at > _LONGEST_REST_S else min(2 * rest_s, _LONGEST_REST_S)
+            log.error("this worker takes nothing for %.0f s: %s", rest_s, error)  # noqa: TRY400 - a sentence
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await stop.wait()
+
+
+def _taker(settings: Settings, storage: Storage, looking: Looking) -> PickTaker:
+    from core.collection.taking import PickTaker  # noqa: PLC0415
+
+    return PickTaker(
+        sampler=looking.sampler,
+        frames=storage.frames,
+        captures=storage.captures,
+        nights=storage.nights,
+        url_template=settings.streams.url,
+        recognizer=looking.recognizer if settings.collection.recognize else None,
+        recognize_timeout_s=settings.model.timeout_s,
+    )
+
+
+def _what_is_missing() -> ImportError | None:
+    """Why the extra ``workers`` cannot be used; None when it can."""
+    try:
+        for name in ("psycopg", "psycopg_pool", "procrastinate"):
+            importlib.import_module(name)
+    except ImportError as error:
+        return error
+    return None
