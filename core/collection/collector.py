@@ -306,6 +306,9 @@ class _Night:
     async def next(self) -> Pick | None:
         """The next pick to take; None when there is none left, or the night ends."""
         while not self.ending.is_set():
+            if self._stop.is_set():  # a moment ago: the watch has not had its turn
+                self._end(Ended.STOPPED)
+                break
             pick = self.agenda.take()
             if pick is not None:
                 self._in_hand += 1

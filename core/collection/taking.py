@@ -221,7 +221,7 @@ class PickTaker:
         capture = NewCapture(
             kind=CaptureKind.NIGHTLY,
             # The pick's own: whoever takes it again, here or in another process, adds nothing.
-            key=f"pick-{pick.run_id}-{pick.id}",
+            key=f"pick-{pick.run_id}-{pick.id}-{who.id}",
             broadcaster=broadcaster,
             stream=BroadcastStream(
                 platform_id=who.id, started_at=who.started_at, title=who.title, language=who.language
