@@ -18,6 +18,7 @@ import random
 import re
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,11 +125,9 @@ def main(
         wait_for_the_word()
         with Watch() as watch:
             crawl.run(streams)
-            kept_bytes = sum(path.stat().st_size for path in directory.glob("frames/*/*.jpg"))
-            crawled = watch.stop(
-                streams=crawl.downloaded, frames=crawl.frames, kept_bytes=kept_bytes, failures=crawl.failures
-            )
-        report_crawl(crawled)
+            crawled = watch.stop(streams=crawl.downloaded, frames=crawl.frames, failures=crawl.failures)
+        kept_bytes = sum(path.stat().st_size for path in directory.glob("frames/*/*.jpg"))
+        report_crawl(replace(crawled, kept_bytes=kept_bytes))
         engine.dispose()
 
 

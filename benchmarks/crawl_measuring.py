@@ -32,7 +32,6 @@ class Crawled:
         peak_bytes: the most that was resident, of all its processes together.
         half_bytes: the most up to half time.
         end_bytes: resident at the end.
-        steps_s: what its steps took, where the crawler knows.
     """
 
     wall_s: float
@@ -44,7 +43,6 @@ class Crawled:
     peak_bytes: int
     half_bytes: int
     end_bytes: int
-    steps_s: Mapping[str, float]
 
     @property
     def streams_per_minute(self) -> float:
@@ -81,18 +79,9 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
-    def stop(
-        self,
-        *,
-        streams: int,
-        frames: int,
-        kept_bytes: int,
-        failures: Mapping[str, int],
-        wall_s: float | None = None,
-        steps_s: Mapping[str, float] | None = None,
-    ) -> Crawled:
-        """Everything since the start; ``wall_s`` where the caller knows better when the end was."""
-        wall_s = time.perf_counter() - self._wall_s if wall_s is None else wall_s
+    def stop(self, *, streams: int, frames: int, failures: Mapping[str, int]) -> Crawled:
+        """Everything since the start; the caller adds what is kept."""
+        wall_s = time.perf_counter() - self._wall_s
         cpu_s = self._used_s() - self._cpu_s
         seen = [*self._seen_bytes, self._resident_bytes()]
         return Crawled(
@@ -100,12 +89,11 @@ class Watch:
             cpu_s=cpu_s,
             streams=streams,
             frames=frames,
-            kept_bytes=kept_bytes,
+            kept_bytes=0,
             failures=dict(failures),
             peak_bytes=max(seen),
             half_bytes=max(seen[: max(1, len(seen) // 2)]),
             end_bytes=seen[-1],
-            steps_s=dict(steps_s or {}),
         )
 
     def _look(self) -> None:

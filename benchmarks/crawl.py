@@ -1,0 +1,295 @@
+"""Collect a night's frames, once the way P2 did it and once our way, side by side; and how ours grows.
+
+    python benchmarks/crawl.py [--rounds 3] [--streams 10] [--channels 10,50,200] [--json] [--check]
+
+Needs the extra ``test``. A pocket Twitch in a process of its own adds 30 ms to every request and gives each connection
+40 Mbit/s; on it is a night of categories with 95 live channels each, all 1080p60 at 6 Mbit/s with the usual smaller
+renditions. Every crawl is a process of its own that has nothing yet: an empty SQLite database, an empty folder. P2's
+way tries ``--streams`` streams, which take it as long one as another. Ours is the real thing with its defaults, from
+the first question to the directory to the end of the night, over 10, 50 and 200 channels; the longest stands beside P2.
+Process start, imports and loading the network are left out on both sides.
+
+What is kinder to P2 here than life: no TLS and no name look-up, which P2 pays for every segment and we seldom; a local
+database file in place of its PostgreSQL server; no failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from crawl_measuring import Crawled, crawled_from
+from measuring import READY, REPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_HERE = Path(__file__).parent
+
+_CATEGORIES, _LIVE_IN_EACH = 48, 95
+"""Enough for 40 games of ours, and for P2's minimum of more than 90 live streams."""
+
+_STREAMS_OF_A_GAME = 5
+"""The default, so that a number of channels is a number of games."""
+
+_TIMES_FASTER = 15.0
+_TIMES_THE_MEMORY = 1.25
+"""That the longest crawl may take of the shortest one's, at their peaks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """What the server was asked and sent for one crawl, by kind of request, and what that took of its processor."""
+
+    requests: dict[str, int]
+    bytes: dict[str, int]
+    cpu_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """How a crawl is done, and over how many channels."""
+
+    label: str
+    channels: int
+    script: str
+    options: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crawl:
+    """One crawl."""
+
+    way: Way
+    crawled: Crawled
+    traffic: Traffic
+
+    @property
+    def received_bytes(self) -> int:
+        """Everything that came over the line."""
+        return sum(self.traffic.bytes.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """One line of the tables.
+
+    Attributes:
+        name: with its unit.
+        of: its value for a crawl.
+        digits: behind the point.
+        better: which is better, more or less, where that can be said.
+    """
+
+    name: str
+    of: Callable[[Crawl], float]
+    digits: int = 0
+    better: Literal["more", "less"] | None = None
+
+
+_RATE = Figure(name="streams a minute", of=lambda crawl: crawl.crawled.streams_per_minute, digits=1, better="more")
+_PEAK = Figure(name="peak memory, MB", of=lambda crawl: crawl.crawled.peak_bytes / 1e6, better="less")
+
+_FIGURES = (
+    Figure(name="streams", of=lambda crawl: crawl.crawled.streams),
+    Figure(name="frames", of=lambda crawl: crawl.crawled.frames),
+    Figure(name="time, s", of=lambda crawl: crawl.crawled.wall_s, digits=1),
+    _RATE,
+    Figure(name="frames a minute", of=lambda crawl: crawl.crawled.frames / crawl.crawled.wall_s * 60, better="more"),
+    Figure(
+        name="received per stream, MB",
+        of=lambda crawl: crawl.received_bytes / crawl.crawled.streams / 1e6,
+        digits=2,
+        better="less",
+    ),
+    Figure(name="kept per frame, kB", of=lambda crawl: crawl.crawled.kept_bytes / crawl.crawled.frames / 1e3, digits=1),
+    Figure(
+        name="processor per frame, ms",
+        of=lambda crawl: crawl.crawled.cpu_s / crawl.crawled.frames * 1e3,
+        digits=1,
+        better="less",
+    ),
+    _PEAK,
+    Figure(name="peak up to half time, MB", of=lambda crawl: crawl.crawled.half_bytes / 1e6),
+    Figure(name="memory at the end, MB", of=lambda crawl: crawl.crawled.end_bytes / 1e6),
+    Figure(name="server's processor, s", of=lambda crawl: crawl.traffic.cpu_s, digits=1),
+)
+
+
+def main(
+    *,
+    rounds: Annotated[int, typer.Option(min=1, help="Of all crawls; medians are printed.")] = 3,
+    streams: Annotated[int, typer.Option(min=1, help="That P2's way tries.")] = 10,
+    channels: Annotated[str, typer.Option(help="How many ours crawls, each in one crawl.")] = "10,50,200",
+    clip: Annotated[list[str] | None, typer.Option(help="Bundled clips that the streams are made of.")] = None,
+    latency_ms: Annotated[float, typer.Option(help="Added to every request.")] = 30.0,
+    mbit_per_s: Annotated[float, typer.Option(help="Of every connection.")] = 40.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure of every crawl as JSON.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with 1 unless both bounds are met.")] = False,
+) -> None:
+    """Compare."""
+    sizes = sorted({int(size) for size in channels.split(",")})
+    p2 = Way(label="P2", channels=streams, script="crawl_as_p2.py", options=(f"--streams={streams}",))
+    ours = [_ours("ours", size) for size in sizes]
+    unrecognised = _ours("ours, frames only", sizes[-1], "--no-recognize")
+    clips = clip or ["supertux__s01", "doom__s01"]
+    done: list[Crawl] = []
+    server_options = [f"--categories={_CATEGORIES}", f"--per-category={_LIVE_IN_EACH}"]
+    server_options += [f"--latency-ms={latency_ms}", f"--mbit-per-s={mbit_per_s}", *(f"--clip={one}" for one in clips)]
+    with _child("crawl_stream.py", *server_options) as server:
+        base_url = _line(server)
+        for number in range(rounds):
+            for way in (p2, *ours, unrecognised):
+                done.append(_crawl(way, server, base_url))
+                rate = done[-1].crawled.streams_per_minute
+                _note(f"{number + 1} of {rounds}, {way.label}, {way.channels} channels: {rate:.1f} streams a minute")
+    figures = Figures(done, p2=p2, ours=ours, unrecognised=unrecognised)
+    print(json.dumps(figures.as_json(), indent=2) if as_json else figures.as_text())
+    if check and not figures.bounds_met:
+        raise typer.Exit(1)
+
+
+def _ours(label: str, channels: int, *options: str) -> Way:
+    games = max(1, channels // _STREAMS_OF_A_GAME)
+    return Way(label=label, channels=channels, script="crawl_as_we_do.py", options=(f"--games={games}", *options))
+
+
+def _crawl(way: Way, server: subprocess.Popen[str], base_url: str) -> Crawl:
+    with _child(way.script, f"--base-url={base_url}", *way.options) as crawler:
+        while _line(crawler) != READY:
+            pass  # what libraries print
+        _say(server, "traffic")
+        _line(server)
+        _say(crawler, "crawl")
+        while not (line := _line(crawler)).startswith(REPORT):
+            pass
+        _say(server, "traffic")
+        traffic = Traffic(**json.loads(_line(server)))
+    return Crawl(way=way, crawled=crawled_from(line.removeprefix(REPORT)), traffic=traffic)
+
+
+@contextlib.contextmanager
+def _child(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(_HERE / script), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+            process.communicate(timeout=20)  # closes its input, which is its sign to end
+        finally:
+            process.kill()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise SystemExit(f"A child process ended with {process.wait()}.")
+    return line.rstrip("\n")
+
+
+def _say(process: subprocess.Popen[str], word: str) -> None:
+    if process.stdin is None:
+        raise AssertionError("it was asked for")
+    process.stdin.write(word + "\n")
+    process.stdin.flush()
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Figures:
+    """All crawls, by way."""
+
+    def __init__(self, done: list[Crawl], *, p2: Way, ours: list[Way], unrecognised: Way) -> None:
+        self._done = done
+        self._p2 = p2
+        self._ours = ours
+        self._unrecognised = unrecognised
+
+    @property
+    def times_faster(self) -> float:
+        """Streams a minute of our longest crawl, of P2's."""
+        return self._median(self._ours[-1], _RATE) / self._median(self._p2, _RATE)
+
+    @property
+    def times_the_memory(self) -> float:
+        """Peak of our longest crawl, of our shortest one's."""
+        return self._median(self._ours[-1], _PEAK) / self._median(self._ours[0], _PEAK)
+
+    @property
+    def bounds_met(self) -> bool:
+        """Fast enough, and flat."""
+        return self.times_faster >= _TIMES_FASTER and self.times_the_memory <= _TIMES_THE_MEMORY
+
+    def as_json(self) -> dict[str, object]:
+        """Every figure of every crawl, too."""
+        ways = (self._p2, *self._ours, self._unrecognised)
+        return {
+            "cores": os.cpu_count(),
+            "medians": [
+                {"way": way.label, "channels": way.channels}
+                | {figure.name: self._median(way, figure) for figure in _FIGURES}
+                for way in ways
+            ],
+            "times_faster": self.times_faster,
+            "times_the_memory": self.times_the_memory,
+            "bounds_met": self.bounds_met,
+            "crawls": [asdict(crawl) for crawl in self._done],
+        }
+
+    def as_text(self) -> str:
+        """Two tables and the bounds."""
+        longest = self._ours[-1]
+        lines = self._table((self._p2, longest, self._unrecognised), compare=(self._p2, longest))
+        failed = {way.label: self._failures(way) for way in (self._p2, longest, self._unrecognised)}
+        if any(failed.values()):
+            lines.append("without a frame: " + "; ".join(f"{label} {what}" for label, what in failed.items() if what))
+        lines += ["", "ours, by channels", *self._table(tuple(self._ours))]
+        crawls = [crawl.crawled.streams_per_minute for crawl in self._done if crawl.way == longest]
+        p2_crawls = [crawl.crawled.streams_per_minute for crawl in self._done if crawl.way == self._p2]
+        fast, flat = self.times_faster >= _TIMES_FASTER, self.times_the_memory <= _TIMES_THE_MEMORY
+        lines.append("")
+        lines.append(
+            f"medians of {len(crawls)}, on {os.cpu_count()} cores that the server shares; streams a minute from - to: "
+            f"P2 {min(p2_crawls):.1f} - {max(p2_crawls):.1f}; ours {min(crawls):.1f} - {max(crawls):.1f}"
+        )
+        lines.append(
+            f"at least {_TIMES_FASTER:.0f} times P2's streams a minute: "
+            f"{'yes' if fast else 'NO'}, {self.times_faster:.1f}"
+        )
+        lines.append(
+            f"peak memory with {longest.channels} channels at most {_TIMES_THE_MEMORY} times that with "
+            f"{self._ours[0].channels}: {'yes' if flat else 'NO'}, {self.times_the_memory:.2f}"
+        )
+        return "\n".join(lines)
+
+    def _table(self, ways: tuple[Way, ...], *, compare: tuple[Way, Way] | None = None) -> list[str]:
+        labels = [way.label if compare else str(way.channels) for way in ways]
+        lines = [f"{'':26}" + "".join(f"{label:>18}" for label in labels) + (f"{'ours better':>14}" if compare else "")]
+        for figure in _FIGURES:
+            line = f"{figure.name:26}" + "".join(f"{self._median(way, figure):>18.{figure.digits}f}" for way in ways)
+            if compare and figure.better is not None:
+                theirs, mine = (self._median(way, figure) for way in compare)
+                line += f"{mine / theirs if figure.better == 'more' else theirs / mine:>14.1f}"
+            lines.append(line)
+        return lines
+
+    def _median(self, way: Way, figure: Figure) -> float:
+        return statistics.median(figure.of(crawl) for crawl in self._done if crawl.way == way)
+
+    def _failures(self, way: Way) -> str:
+        failed = [crawl.crawled.failures for crawl in self._done if crawl.way == way]
+        kinds = sorted({kind for one in failed for kind in one})
+        return ", ".join(f"{sum(one.get(kind, 0) for one in failed)} {kind}" for kind in kinds)
+
+
+if __name__ == "__main__":
+    typer.run(main)
