@@ -157,7 +157,9 @@ class Nightly:
             if run is None:
                 since = last.started_at.isoformat(sep=" ", timespec="minutes")
                 host = last.holder.partition(":")[0]
-                raise CollectionUnderWay(f"A collection is under way already, on {host} since {since}.")
+                raise CollectionUnderWay(
+                    f"A collection is under way already, on {host} since {since}. If it died, try again in a minute."
+                )
             return run
         run = await self._nights.claim(COLLECTION, now, holder=self._holder, lease_s=LEASE_S)
         if run is None:
