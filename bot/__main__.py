@@ -16,6 +16,7 @@ from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
 from bot.crawl import crawl
 from bot.keeping import data, db
+from bot.worker import worker
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(db, name="db")
 app.command()(crawl)
+app.command()(worker)
 
 
 @app.command()

@@ -18,7 +18,9 @@ from bot.nightly import COLLECTION, Nightly
 from bot.recording import Recorder
 from bot.schedule import Ending, Job, Schedule
 from bot.twitch_addresses import detours
+from bot.worker import open_queue
 from core.collection.collector import Collector
+from core.collection.handing_out import Coordinator
 from core.collection.picks import PickRules
 from core.collection.taking import PickTaker
 from core.recognition.artifact import read_artifact
@@ -36,6 +38,7 @@ from core.streams.sampler import SamplingLimits, StreamSampler
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bot.nightly import CarriesOutNights
     from bot.settings import ModelSettings, Settings
     from core.storage.records import JobRun
 
@@ -183,6 +186,9 @@ async def open_nightly(
         storage: prepared.
         looking: opened.
         holder: names this process.
+
+    Raises:
+        StorageError: the night is to be handed out to workers, and there is no queue for that.
     """
     # Here, as a chat that does not collect need not wait for TwitchIO.
     from bot.twitch_directory import TwitchDirectory  # noqa: PLC0415
@@ -204,12 +210,19 @@ async def open_nightly(
         helix_url=twitch.helix_url,
         id_url=twitch.id_url,
     )
-    async with directory:
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(directory)
+        collector: CarriesOutNights
+        if collection.run_on == "workers":
+            queue = await stack.enter_async_context(open_queue(settings.database_url))
+            collector = Coordinator(queue, storage.nights)
+        else:
+            collector = Collector(taker, storage.nights, parallel=collection.parallel)
         yield Nightly(
             directory=directory,
             captures=storage.captures,
             nights=storage.nights,
-            collector=Collector(taker, storage.nights, parallel=collection.parallel),
+            collector=collector,
             rules=PickRules(
                 games=collection.games,
                 min_live_streams=collection.min_live_streams,

@@ -105,13 +105,13 @@ async def _forget(settings: Settings, login: str) -> Forgotten:
 
 
 async def _migrate(settings: Settings) -> Migration:
+    from bot.worker import prepare_queue  # noqa: PLC0415
     from core.storage.database import Database  # noqa: PLC0415
 
-    database = Database.at(settings.database_url)
-    try:
-        return await database.migrate()
-    finally:
-        await database.aclose()
+    async with Database.at(settings.database_url) as database:
+        migration = await database.migrate()
+    await prepare_queue(settings.database_url)
+    return migration
 
 
 def summary_to_json(summary: DataSetSummary) -> dict[str, Json]:
