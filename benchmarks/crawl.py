@@ -1,13 +1,18 @@
 """Collect a night's frames, once the way P2 did it and once our way, side by side; and how ours grows.
 
-    python benchmarks/crawl.py [--rounds 3] [--streams 10] [--channels 10,50,200] [--json] [--check]
+    python benchmarks/crawl.py [--rounds 3] [--streams 10] [--channels 10,50,200] [--workers 1,2,4] [--json] [--check]
 
-Needs the extra ``test``. A pocket Twitch in a process of its own adds 30 ms to every request and gives each connection
-40 Mbit/s; on it is a night of categories with 95 live channels each, all 1080p60 at 6 Mbit/s with the usual smaller
-renditions. Every crawl is a process of its own that has nothing yet: an empty SQLite database, an empty folder. P2's
-way tries ``--streams`` streams, which take it as long one as another. Ours is the real thing with its defaults, from
-the first question to the directory to the end of the night, over 10, 50 and 200 channels; the longest stands beside P2.
-Process start, imports and loading the network are left out on both sides.
+Needs the extras ``test`` and ``workers``. A pocket Twitch in a process of its own adds 30 ms to every request and gives
+each connection 40 Mbit/s; on it is a night of categories with 95 live channels each, all 1080p60 at 6 Mbit/s with the
+usual smaller renditions. Every crawl is a process of its own that has nothing yet: an empty SQLite database, an empty
+folder. P2's way tries ``--streams`` streams, which take it as long one as another. Ours is the real thing with its
+defaults, from the first question to the directory to the end of the night, over 10, 50 and 200 channels; the longest
+stands beside P2. Process start, imports and loading the network are left out on both sides.
+
+Then a night is handed out to one, two and four workers, over PostgreSQL. A worker takes two streams at a time here:
+four of them as many as one process does by default, and more than two cores are good for.
+
+Ours keeps the processor busy and P2 waits for the line: let nothing else run beside it.
 
 What is kinder to P2 here than life: no TLS and no name look-up, which P2 pays for every segment and we seldom; a local
 database file in place of its PostgreSQL server; no failure.
@@ -21,7 +26,7 @@ import os
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,7 +35,7 @@ from crawl_measuring import Crawled, crawled_from
 from measuring import READY, REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _HERE = Path(__file__).parent
 
@@ -61,7 +66,10 @@ class Way:
     label: str
     channels: int
     script: str
-    options: tuple[str, ...] = field(repr=False)
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join((self.script, *self.options))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +137,9 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Of all crawls; medians are printed.")] = 3,
     streams: Annotated[int, typer.Option(min=1, help="That P2's way tries.")] = 10,
     channels: Annotated[str, typer.Option(help="How many ours crawls, each in one crawl.")] = "10,50,200",
+    workers: Annotated[str, typer.Option(help="How many a night is handed out to; empty leaves that out.")] = "1,2,4",
+    worker_parallel: Annotated[int, typer.Option(min=1, help="Streams at a time, of each worker.")] = 2,
+    worker_channels: Annotated[int, typer.Option(min=1, help="How many these crawl.")] = 50,
     clip: Annotated[list[str] | None, typer.Option(help="Bundled clips that the streams are made of.")] = None,
     latency_ms: Annotated[float, typer.Option(help="Added to every request.")] = 30.0,
     mbit_per_s: Annotated[float, typer.Option(help="Of every connection.")] = 40.0,
@@ -140,6 +151,7 @@ def main(
     p2 = Way(label="P2", channels=streams, script="crawl_as_p2.py", options=(f"--streams={streams}",))
     ours = [_ours("ours", size) for size in sizes]
     unrecognised = _ours("ours, frames only", sizes[-1], "--no-recognize")
+    handed_out = [_handed_out(int(number), worker_parallel, worker_channels) for number in workers.split(",") if number]
     clips = clip or ["supertux__s01", "doom__s01"]
     done: list[Crawl] = []
     server_options = [f"--categories={_CATEGORIES}", f"--per-category={_LIVE_IN_EACH}"]
@@ -147,19 +159,31 @@ def main(
     with _child("crawl_stream.py", *server_options) as server:
         base_url = _line(server)
         for number in range(rounds):
-            for way in (p2, *ours, unrecognised):
+            for way in (p2, *ours, unrecognised, *handed_out):
                 done.append(_crawl(way, server, base_url))
                 rate = done[-1].crawled.streams_per_minute
-                _note(f"{number + 1} of {rounds}, {way.label}, {way.channels} channels: {rate:.1f} streams a minute")
-    figures = Figures(done, p2=p2, ours=ours, unrecognised=unrecognised)
+                _note(f"{number + 1} of {rounds}, {way}: {rate:.1f} streams a minute")
+    figures = Figures(done, p2=p2, ours=ours, unrecognised=unrecognised, handed_out=handed_out)
     print(json.dumps(figures.as_json(), indent=2) if as_json else figures.as_text())
     if check and not figures.bounds_met:
         raise typer.Exit(1)
 
 
 def _ours(label: str, channels: int, *options: str) -> Way:
-    games = max(1, channels // _STREAMS_OF_A_GAME)
-    return Way(label=label, channels=channels, script="crawl_as_we_do.py", options=(f"--games={games}", *options))
+    return Way(label=label, channels=channels, script="crawl_as_we_do.py", options=(_games(channels), *options))
+
+
+def _handed_out(workers: int, parallel: int, channels: int) -> Way:
+    return Way(
+        label=str(workers),
+        channels=channels,
+        script="crawl_with_workers.py",
+        options=(_games(channels), f"--workers={workers}", f"--parallel={parallel}"),
+    )
+
+
+def _games(channels: int) -> str:
+    return f"--games={max(1, channels // _STREAMS_OF_A_GAME)}"
 
 
 def _crawl(way: Way, server: subprocess.Popen[str], base_url: str) -> Crawl:
@@ -179,10 +203,14 @@ def _crawl(way: Way, server: subprocess.Popen[str], base_url: str) -> Crawl:
 @contextlib.contextmanager
 def _child(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, str(_HERE / script), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # For the tests' PostgreSQL.
+    environment = {**os.environ, "PYTHONPATH": str(_HERE.parent)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             yield process
-            process.communicate(timeout=20)  # closes its input, which is its sign to end
+            process.communicate(timeout=60)  # closes its input, which is its sign to end
         finally:
             process.kill()
 
@@ -208,11 +236,14 @@ def _note(text: str) -> None:
 class Figures:
     """All crawls, by way."""
 
-    def __init__(self, done: list[Crawl], *, p2: Way, ours: list[Way], unrecognised: Way) -> None:
+    def __init__(
+        self, done: list[Crawl], *, p2: Way, ours: list[Way], unrecognised: Way, handed_out: list[Way]
+    ) -> None:
         self._done = done
         self._p2 = p2
         self._ours = ours
         self._unrecognised = unrecognised
+        self._handed_out = handed_out
 
     @property
     def times_faster(self) -> float:
@@ -231,13 +262,12 @@ class Figures:
 
     def as_json(self) -> dict[str, object]:
         """Every figure of every crawl, too."""
-        ways = (self._p2, *self._ours, self._unrecognised)
         return {
             "cores": os.cpu_count(),
             "medians": [
-                {"way": way.label, "channels": way.channels}
+                {"way": str(way), "channels": way.channels}
                 | {figure.name: self._median(way, figure) for figure in _FIGURES}
-                for way in ways
+                for way in self._ways
             ],
             "times_faster": self.times_faster,
             "times_the_memory": self.times_the_memory,
@@ -246,17 +276,21 @@ class Figures:
         }
 
     def as_text(self) -> str:
-        """Two tables and the bounds."""
+        """The tables and the bounds."""
         longest = self._ours[-1]
-        lines = self._table((self._p2, longest, self._unrecognised), compare=(self._p2, longest))
-        failed = {way.label: self._failures(way) for way in (self._p2, longest, self._unrecognised)}
-        if any(failed.values()):
-            lines.append("without a frame: " + "; ".join(f"{label} {what}" for label, what in failed.items() if what))
-        lines += ["", "ours, by channels", *self._table(tuple(self._ours))]
+        beside = (self._p2, longest, self._unrecognised)
+        lines = self._table(beside, [way.label for way in beside], compare=True)
+        lines += ["", "ours, by channels", *self._table(self._ours, [str(way.channels) for way in self._ours])]
+        if self._handed_out:
+            lines += [
+                "",
+                "ours, by workers; processor and memory of all together, and of the process that hands out",
+                *self._table(self._handed_out, [way.label for way in self._handed_out]),
+            ]
+        lines += ["", *(f"without a frame, {way}: {self._failures(way)}" for way in self._ways if self._failures(way))]
         crawls = [crawl.crawled.streams_per_minute for crawl in self._done if crawl.way == longest]
         p2_crawls = [crawl.crawled.streams_per_minute for crawl in self._done if crawl.way == self._p2]
         fast, flat = self.times_faster >= _TIMES_FASTER, self.times_the_memory <= _TIMES_THE_MEMORY
-        lines.append("")
         lines.append(
             f"medians of {len(crawls)}, on {os.cpu_count()} cores that the server shares; streams a minute from - to: "
             f"P2 {min(p2_crawls):.1f} - {max(p2_crawls):.1f}; ours {min(crawls):.1f} - {max(crawls):.1f}"
@@ -271,16 +305,21 @@ class Figures:
         )
         return "\n".join(lines)
 
-    def _table(self, ways: tuple[Way, ...], *, compare: tuple[Way, Way] | None = None) -> list[str]:
-        labels = [way.label if compare else str(way.channels) for way in ways]
+    def _table(self, ways: Sequence[Way], labels: Sequence[str], *, compare: bool = False) -> list[str]:
+        """A line for each figure; ``compare`` adds how much better the second way is than the first."""
         lines = [f"{'':26}" + "".join(f"{label:>18}" for label in labels) + (f"{'ours better':>14}" if compare else "")]
         for figure in _FIGURES:
-            line = f"{figure.name:26}" + "".join(f"{self._median(way, figure):>18.{figure.digits}f}" for way in ways)
+            values = [self._median(way, figure) for way in ways]
+            line = f"{figure.name:26}" + "".join(f"{value:>18.{figure.digits}f}" for value in values)
             if compare and figure.better is not None:
-                theirs, mine = (self._median(way, figure) for way in compare)
+                theirs, mine = values[:2]
                 line += f"{mine / theirs if figure.better == 'more' else theirs / mine:>14.1f}"
             lines.append(line)
         return lines
+
+    @property
+    def _ways(self) -> tuple[Way, ...]:
+        return (self._p2, *self._ours, self._unrecognised, *self._handed_out)
 
     def _median(self, way: Way, figure: Figure) -> float:
         return statistics.median(figure.of(crawl) for crawl in self._done if crawl.way == way)

@@ -7,7 +7,7 @@ would make up much of the night.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from bot.app import open_looking, open_nightly, open_storage
 from bot.claims import new_holder
-from bot.settings import CollectionSettings, DataSettings, Settings, TwitchSettings
+from bot.settings import CollectionSettings, DatabaseSettings, DataSettings, Settings, TwitchSettings
 from core.storage.frame_store import FolderFrameStore
 from demo.helix import CLIENT_ID, CLIENT_SECRET
 
@@ -34,13 +34,9 @@ _START_S = 2.0
 class UniqueFrames(FolderFrameStore):
     """Makes every file unlike all others, as those of real channels are; ours share a handful of clips."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self._numbers = itertools.count()
-
     async def put(self, data: bytes) -> StoredFrame:
-        """Keep it with a number behind the picture's end."""
-        return await super().put(data + next(self._numbers).to_bytes(4))
+        """Keep it with some noise behind the picture's end."""
+        return await super().put(data + os.urandom(8))
 
 
 def main(
@@ -50,29 +46,49 @@ def main(
     recognize: Annotated[bool, typer.Option(help="Look at what is collected, as by default.")] = True,
 ) -> None:
     """Crawl."""
-    with tempfile.TemporaryDirectory() as directory:
-        settings = Settings(
-            twitch=TwitchSettings(
-                client_id=CLIENT_ID,
-                client_secret=SecretStr(CLIENT_SECRET),
-                gql_url=base_url,
-                usher_url=base_url,
-                helix_url=base_url,
-                id_url=base_url,
-            ),
-            data=DataSettings(directory=Path(directory)),
-            collection=CollectionSettings(games=games, recognize=recognize, left_out=CollectionSettings().not_games),
-        )
-        report_crawl(asyncio.run(_crawl(settings)))
+    with tempfile.TemporaryDirectory() as name:
+        collection = CollectionSettings(games=games, recognize=recognize, left_out=CollectionSettings().not_games)
+        settings = night_settings(base_url, Path(name), collection)
+        report_crawl(asyncio.run(crawl(settings)))
 
 
-async def _crawl(settings: Settings) -> Crawled:
+def night_settings(base_url: str, directory: Path, collection: CollectionSettings, *, database: str = "") -> Settings:
+    """All settings.
+
+    Args:
+        base_url: of the pocket Twitch.
+        directory: for the data.
+        collection: what to collect, and where.
+        database: its address; SQLite when there is none.
+    """
+    return Settings(
+        twitch=TwitchSettings(
+            client_id=CLIENT_ID,
+            client_secret=SecretStr(CLIENT_SECRET),
+            gql_url=base_url,
+            usher_url=base_url,
+            helix_url=base_url,
+            id_url=base_url,
+        ),
+        data=DataSettings(directory=directory),
+        database=DatabaseSettings(url=database),
+        collection=collection,
+    )
+
+
+async def crawl(settings: Settings, *workers: int) -> Crawled:
+    """Wait for the word, and collect.
+
+    Args:
+        settings: all of them.
+        workers: numbers of the processes that also do it.
+    """
     async with open_storage(settings) as opened, open_looking(settings, many_looks=True) as looking:
         storage = replace(opened, frames=UniqueFrames(settings.frames_directory))
         async with open_nightly(settings, storage, looking, holder=new_holder()) as nightly:
             await asyncio.sleep(_START_S)
             wait_for_the_word()
-            with Watch() as watch:
+            with Watch(os.getpid(), *workers) as watch:
                 summary = await nightly.by_hand(stop=asyncio.Event())
                 crawled = watch.stop(streams=summary.streams, frames=summary.frames, failures=summary.failures)
         if summary.left or summary.problem:
