@@ -246,7 +246,7 @@ class Collector:
         return True
 
     async def _work(self, night: _Night) -> None:
-        while (pick := await night.next()) is not None:
+        while (pick := night.next()) is not None:
             try:
                 result = await self._taker.carry_out(pick, is_last_try=night.agenda.is_last_try(pick))
             except StorageError as error:
@@ -265,7 +265,6 @@ class _Night:
         """No more streams are begun."""
         self._stop = stop
         self._listener = listener
-        self._changed = asyncio.Event()
         self._begun = False
         self._why = Ended.COMPLETE
         self._problem = ""
@@ -303,23 +302,19 @@ class _Night:
         except TimeoutError:
             self._end(Ended.OUT_OF_TIME)
 
-    async def next(self) -> Pick | None:
-        """The next pick to take; None when there is none left, or the night ends."""
-        while not self.ending.is_set():
-            if self._stop.is_set():  # a moment ago: the watch has not had its turn
-                self._end(Ended.STOPPED)
-                break
-            pick = self.agenda.take()
-            if pick is not None:
-                self._in_hand += 1
-                self.tell()
-                return pick
-            if not self._in_hand:
-                break
-            # One in hand may fail, and bring in a spare.
-            self._changed.clear()
-            await self._changed.wait()
-        return None
+    def next(self) -> Pick | None:
+        """The next pick to take; None when none waits, or the night ends.
+
+        Nobody need wait for what those in hand may still bring in: that is one spare or one more try each, and who had
+        the pick in hand takes it.
+        """
+        if self._stop.is_set() and not self.ending.is_set():  # a moment ago: the watch has not had its turn
+            self._end(Ended.STOPPED)
+        pick = None if self.ending.is_set() else self.agenda.take()
+        if pick is not None:
+            self._in_hand += 1
+            self.tell()
+        return pick
 
     def ended(self, pick: Pick, result: PickResult) -> None:
         self._in_hand -= 1
@@ -339,7 +334,6 @@ class _Night:
             waiting=result.rejected.waiting,
         )
         self._latest = pick.planned.stream.login
-        self._changed.set()
         self.tell()
 
     def broke(self, error: StorageError, pick: Pick | None = None) -> None:
@@ -357,11 +351,15 @@ class _Night:
 
     def summary(self, began_at: datetime, ended_at: datetime) -> NightSummary:
         left = self.agenda.waiting + self._given_back
+        ended = self._why
+        if self._problem:
+            ended = Ended.STORAGE
+        elif self._begun and not left:
+            ended = Ended.COMPLETE  # also when it was told to stop with nothing left to do
         return NightSummary(
             started_at=began_at,
             finished_at=ended_at,
-            # Told to stop with nothing left to do, it is complete all the same.
-            ended=Ended.COMPLETE if self._begun and not left and not self._problem else self._why,
+            ended=ended,
             problem=self._problem,
             games=len(self._games),
             streams=self._outcomes[Outcome.CAPTURED],
@@ -377,10 +375,9 @@ class _Night:
         )
 
     def _end(self, why: Ended) -> None:
-        if not self.ending.is_set() or why is Ended.STORAGE:
+        if not self.ending.is_set():
             self._why = why
         self.ending.set()
-        self._changed.set()
         self.tell()
 
     def _progress(self) -> NightProgress:

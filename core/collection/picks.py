@@ -236,7 +236,7 @@ class Agenda:
         return sum(left > 0 for left in self._open.values())
 
     def take(self) -> Pick | None:
-        """The next pick; None when none is waiting, though one in hand may still bring in another."""
+        """The next pick; None when none is waiting, though each in hand may still bring in another one."""
         return heapq.heappop(self._heap)[-1] if self._heap else None
 
     def is_last_try(self, pick: Pick) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,11 @@ import aiohttp
 import numpy as np
 from sqlalchemy import text
 
-from core.collection.collector import NightProgress
-from core.collection.gathering import Gathered
+from bot.twitch_directory import DirectoryLimits, TwitchDirectory
+from core.collection.collector import Collector, NightListener, NightProgress, NightSummary
+from core.collection.gathering import Gathered, gather
+from core.collection.picks import PickRules
+from core.collection.taking import PickTaker, RecognizesFrames
 from core.frames import Frame
 from core.storage.captures import CaptureStore
 from core.storage.database import Database
@@ -21,8 +25,10 @@ from core.storage.frame_store import FolderFrameStore
 from core.storage.nights import NightStore
 from core.storage.records import JobRun, Pick, PlannedPick
 from core.storage.upkeep import Upkeep
+from core.streams.reference import TWITCH_URL_TEMPLATE
 from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
+from demo.helix import CLIENT_ID, CLIENT_SECRET
 from tests.core.streams.stage import session_led_to
 
 DUE = datetime(2026, 11, 3, 3, tzinfo=UTC)
@@ -111,3 +117,43 @@ def lively(seed: int, *, frames: int = 9) -> list[Frame]:
 
 async def nothing_to_plan() -> Gathered:
     raise AssertionError("the night is planned already")
+
+
+Night = Callable[..., Coroutine[None, None, NightSummary]]
+SMALL = PickRules(min_live_streams=0, streams=2, attempts=4)
+
+
+@contextlib.asynccontextmanager
+async def open_night(
+    stores: Stores, base_url: str, *, parallel: int = 4, recognizer: RecognizesFrames | None = None
+) -> AsyncIterator[Night]:
+    """All of a night on the pocket Twitch: directory, sampler and stores as they are; a function that carries out."""
+    async with (
+        open_sampler(base_url) as sampler,
+        TwitchDirectory(
+            client_id=CLIENT_ID,
+            client_secret=CLIENT_SECRET,
+            helix_url=base_url,
+            id_url=base_url,
+            limits=DirectoryLimits(first_wait_s=0.05, longest_wait_s=0.2),
+        ) as directory,
+    ):
+        taker = PickTaker(
+            sampler=sampler,
+            frames=stores.frames,
+            captures=stores.captures,
+            nights=stores.nights,
+            url_template=TWITCH_URL_TEMPLATE,
+            recognizer=recognizer,
+        )
+        collector = Collector(taker, stores.nights, parallel=parallel)
+
+        async def night(
+            run: JobRun, listener: NightListener | None = None, stop: asyncio.Event | None = None
+        ) -> NightSummary:
+            async def plan() -> Gathered:
+                return await gather(directory, stores.captures, SMALL, seed=run.id, now=datetime.now(UTC))
+
+            return await collector.collect(run.id, plan=plan, listener=listener, stop=stop)
+
+        yield night

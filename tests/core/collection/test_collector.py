@@ -126,8 +126,16 @@ async def test_spares_are_taken_only_for_picks_of_their_group_that_came_to_nothi
 
 async def test_as_many_streams_as_allowed_are_in_hand_and_no_more(stores: Stores) -> None:
     run, sampler = await stores.run(), ManyStreams()
-    sampler.takes_s = 0.02
-    await collector(stores, sampler, parallel=5).collect(run.id, plan=plan_of(*group(CHESS, 0, wanted=30)))
+    sampler.gate.clear()
+    working = asyncio.create_task(
+        collector(stores, sampler, parallel=5).collect(run.id, plan=plan_of(*group(CHESS, 0, wanted=30)))
+    )
+    while len(sampler.asked) < 5:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert sampler.in_hand == 5
+    sampler.gate.set()
+    assert (await working).streams == 30
     assert sampler.most_in_hand == 5
 
 
@@ -168,6 +176,7 @@ async def test_what_fails_in_passing_is_tried_again_after_the_others_and_nothing
     summary = await collector(stores, sampler, parallel=1).collect(run.id, plan=plan_of(*group(CHESS, 0)))
     assert (summary.streams, summary.failed, summary.tried_again) == (3, 0, 6)
     assert sampler.asked == [f"login_{at}" for at in (0, 1, 2)] * 3
+    assert await stores.outcomes(run.id) == ["captured", "captured", "captured", None, None]
 
 
 async def test_what_always_fails_is_given_up_after_three_tries(stores: Stores) -> None:
@@ -252,9 +261,10 @@ async def test_a_stop_that_comes_when_nothing_is_left_changes_nothing(stores: St
 @pytest.mark.parametrize("already", [True, False])
 async def test_a_stop_ends_the_planning_too(stores: Stores, already: bool) -> None:
     run, stop = await stores.run(), asyncio.Event()
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def plans_for_ever() -> Gathered:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -267,7 +277,7 @@ async def test_a_stop_ends_the_planning_too(stores: Stores, already: bool) -> No
         asyncio.get_running_loop().call_later(0.05, stop.set)
     summary = await collector(stores, ManyStreams()).collect(run.id, plan=plans_for_ever, stop=stop)
     assert (summary.ended, summary.streams) == (Ended.STOPPED, 0)
-    assert already or cancelled.is_set()
+    assert begun.is_set() == cancelled.is_set() == (not already)
     assert await stores.nights.picks(run.id) == ()
 
 

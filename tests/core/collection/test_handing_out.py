@@ -334,12 +334,14 @@ async def test_when_workers_cannot_store_it_ends_and_what_they_could_not_store_i
         assert (await night.collect()).ended is Ended.COMPLETE
 
 
-async def test_the_database_may_be_away_for_a_while(night: Night) -> None:
-    collecting = asyncio.create_task(night.collect(planned(0, CHESS)))
+async def test_the_database_may_be_away_for_a_while_and_again(night: Night) -> None:
+    collecting = asyncio.create_task(night.collect(planned(0, CHESS), outage_s=1.0))
     (pick_id,) = await night.begun()
-    night.queue.fault = StorageError("The database server is starting.")
-    await asyncio.sleep(0.2)
-    night.queue.fault = None
+    for _ in range(3):
+        night.queue.fault = StorageError("The database server is starting.")
+        await asyncio.sleep(0.5)
+        night.queue.fault = None
+        await asyncio.sleep(0.1)
     await night.ended(pick_id)
 
     assert (await collecting).ended is Ended.COMPLETE
