@@ -8,7 +8,7 @@ from sqlalchemy import Select, case, delete, distinct, func, insert, or_, select
 
 from core.errors import StorageError
 from core.games import NOT_A_GAME, UNKNOWN, Game
-from core.storage.naming import RESERVED_IDS, alphabetical, folded, free_id, slug
+from core.storage.naming import alphabetical, folded, free_id, slug
 from core.storage.records import CaptureKind, DataSetSummary, GameCount, LabelSource, OptOuts
 from core.storage.tables import (
     BroadcasterRow,
@@ -394,7 +394,7 @@ async def _games_named(session: AsyncSession, name: str) -> list[GameRow]:
     games = await session.scalars(
         select(GameRow)
         .join(GameAliasRow, GameAliasRow.game_id == GameRow.id)
-        .where(GameAliasRow.folded == folded(name), GameRow.id.not_in(RESERVED_IDS))
+        .where(GameAliasRow.folded == folded(name))
         .order_by(GameRow.added_at, GameRow.id)
     )
     return list(games)

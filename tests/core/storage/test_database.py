@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, text
 from core.errors import SchemaOutdated, StorageError, StorageFull
 from core.storage.database import Database
 from core.storage.tables import GameRow
+from tests.core.storage.processes import at_once
 from tests.core.storage.samples import NOON
 
 ONLY_SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
@@ -351,23 +352,16 @@ async def test_a_busy_file_is_one_sentence(url, monkeypatch):
 
 
 async def test_processes_that_write_at_once_all_end_well(url):
-    program = (
-        "import asyncio, sys\n"
-        "from sqlalchemy import insert\n"
-        "from core.storage.database import Database\n"
-        "from core.storage.tables import GameRow\n"
-        "from tests.core.storage.samples import NOON\n"
-        "async def main(url, name):\n"
-        "    async with Database.at(url) as database:\n"
-        "        async def add(number):\n"
-        "            async with database.writing(one_at_a_time=number % 2 == 0) as session:\n"
-        "                row = f'{name}-{number}'\n"
-        "                await session.execute(insert(GameRow).values(id=row, name=row, added_at=NOON))\n"
-        "        await asyncio.gather(*(add(number) for number in range(50)))\n"
-        "asyncio.run(main(*sys.argv[1:]))\n"
-    )
-    processes = [await asyncio.create_subprocess_exec(sys.executable, "-c", program, url, name) for name in "abc"]
-    assert [await process.wait() for process in processes] == [0, 0, 0]
+    body = """
+        async def add(turn):
+            async with database.writing(one_at_a_time=turn % 2 == 0) as session:
+                row = f"{number}-{turn}"
+                await session.execute(insert(GameRow).values(id=row, name=row, added_at=NOON))
+
+        together()
+        await asyncio.gather(*(add(turn) for turn in range(50)))
+    """
+    await at_once(body, url, processes=3)
     async with Database.at(url) as database:
         assert await _games(database) == 150
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from pathlib import Path
 
 import alembic.op
@@ -20,6 +19,7 @@ import core.storage
 from core.errors import SchemaOutdated, StorageError
 from core.storage.database import Database
 from core.storage.tables import Table
+from tests.core.storage.processes import at_once
 from tests.core.storage.samples import nightly
 
 ONLY_SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
@@ -179,23 +179,8 @@ async def test_two_that_migrate_at_once_in_one_process_both_end_well(empty_url):
 
 
 async def test_processes_that_migrate_at_once_all_end_well(empty_url):
-    program = (
-        "import asyncio, sys\n"
-        "from core.storage.database import Database\n"
-        "async def main():\n"
-        "    async with Database.at(sys.argv[1]) as database:\n"
-        "        sys.stdin.readline()\n"
-        "        print((await database.migrate()).before)\n"
-        "asyncio.run(main())\n"
-    )
-    pipe = asyncio.subprocess.PIPE
-    processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", program, empty_url, stdin=pipe, stdout=pipe)
-        for _ in range(4)
-    ]
-    answers = await asyncio.gather(*(process.communicate(b"\n") for process in processes))
-    assert [process.returncode for process in processes] == [0] * 4
-    assert sorted(out.decode().strip() for out, _ in answers) == [HEAD, HEAD, HEAD, "None"]
+    said = await at_once("together(); print((await database.migrate()).before)", empty_url)
+    assert sorted(said) == [HEAD, HEAD, HEAD, "None"]
     assert await _differences(empty_url) == []
 
 

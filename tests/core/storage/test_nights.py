@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,6 +13,7 @@ from core.errors import StorageError
 from core.storage.database import Database
 from core.storage.nights import NightStore
 from core.storage.records import PickCounts, RunState
+from tests.core.storage.processes import at_once
 from tests.core.storage.samples import CHESS, DOOM, NOON, kept, live, nightly, picture, planned
 
 TOMORROW = NOON + timedelta(days=1)
@@ -58,25 +58,12 @@ async def test_of_many_that_take_over_exactly_one_gets_it(url):
 
 
 async def test_of_many_processes_exactly_one_gets_it(url):
-    program = (
-        "import asyncio, os, sys\n"
-        "from core.storage.database import Database\n"
-        "from core.storage.nights import NightStore\n"
-        "from tests.core.storage.samples import NOON\n"
-        "async def main():\n"
-        "    async with Database.at(sys.argv[1]) as database:\n"
-        "        sys.stdin.readline()\n"
-        "        run = await NightStore(database).claim('night', NOON, holder=str(os.getpid()), lease_s=60)\n"
-        "        print(run is not None)\n"
-        "asyncio.run(main())\n"
-    )
-    pipe = asyncio.subprocess.PIPE
-    processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", program, url, stdin=pipe, stdout=pipe)
-        for _ in range(4)
-    ]
-    said = [out.decode().strip() for out, _ in await asyncio.gather(*(one.communicate(b"\n") for one in processes))]
-    assert sorted(said) == ["False", "False", "False", "True"]
+    body = """
+        together()
+        run = await NightStore(database).claim("night", NOON, holder=str(number), lease_s=60)
+        print(run is not None)
+    """
+    assert sorted(await at_once(body, url)) == ["False", "False", "False", "True"]
 
 
 async def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_is_not_heard(nights):
@@ -101,6 +88,7 @@ async def test_the_same_process_that_lost_and_took_it_again_is_two_holders(night
 
 async def test_a_renewed_lease_is_not_taken_over(nights):
     run = await nights.claim("night", NOON, holder="a", lease_s=0.05)
+    assert not await nights.renew(run, holder="b", lease_s=60)
     assert await nights.renew(run, holder="a", lease_s=60)
     await asyncio.sleep(0.1)
     assert await nights.claim("night", NOON, holder="b", lease_s=60) is None

@@ -178,6 +178,14 @@ class TestExpiring:
         assert (removed.frames, removed.files) == (16, 16)
         assert await files(frames) == set()
 
+    async def test_a_whole_batch_of_flagged_captures_keeps_nobody_else(self, add, upkeep, database, monkeypatch):
+        monkeypatch.setattr("core.storage.upkeep._BATCH", 2)
+        for hours in range(4):
+            capture_id, _ = await add(at=NOON + timedelta(hours=hours))
+            if hours < 3:
+                await flag(database, capture_id, FlagState.OPEN)
+        assert (await upkeep.expire(asked_before=None, nightly_before=NOON + DAY)).frames == 2
+
     async def test_picks_of_old_nights_go_those_of_running_ones_stay(self, upkeep, nights, database):
         for days, state in ((-2, RunState.DONE), (-1, None), (1, RunState.DONE)):
             run = await nights.claim("night", NOON + days * DAY, holder="a", lease_s=60)
