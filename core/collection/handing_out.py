@@ -313,7 +313,9 @@ class _Night:
         self._begun = True
         self._picks, self._wanted, self._counts = picks, wanted, counts or self._counts
         self._outcomes = _outcomes(picks)
-        self._places = Counter(entry.place for entry in in_queue)
+        # The queue was looked at before: what has got its outcome since is in nobody's hand.
+        pending = {pick.id for pick in picks if pick.outcome is None}
+        self._places = Counter(entry.place for entry in in_queue if entry.pick_id in pending)
         for entry in in_queue:
             self._failures[entry.pick_id] = max(entry.failures, self._failures.get(entry.pick_id, 0))
         self._mind_nobody(is_moving=bool(settled or self._places[Place.IN_HAND] or not wanted))

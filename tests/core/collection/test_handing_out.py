@@ -335,11 +335,11 @@ async def test_when_workers_cannot_store_it_ends_and_what_they_could_not_store_i
 
 
 async def test_the_database_may_be_away_for_a_while_and_again(night: Night) -> None:
-    collecting = asyncio.create_task(night.collect(planned(0, CHESS), outage_s=1.0))
+    collecting = asyncio.create_task(night.collect(planned(0, CHESS), outage_s=2.0))
     (pick_id,) = await night.begun()
     for _ in range(3):
         night.queue.fault = StorageError("The database server is starting.")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.8)
         night.queue.fault = None
         await asyncio.sleep(0.1)
     await night.ended(pick_id)
