@@ -186,8 +186,9 @@ class Database:
             StorageError: the database cannot be used. What the caller raises itself passes through, but OSError.
         """
         async with AsyncExitStack() as stack:
-            if self.is_embedded:
-                # Tasks of this process queue here, in turn; SQLite's own waiting is a race that a task can lose.
+            if self.is_embedded or one_at_a_time:
+                # Tasks of this process queue here, in turn: SQLite's own waiting is a race that a task can lose, and on
+                # PostgreSQL each that waits would hold a connection.
                 await stack.enter_async_context(self._writers)
             session = await stack.enter_async_context(self._transaction(self._write_session))
             if one_at_a_time and not self.is_embedded:

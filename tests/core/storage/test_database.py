@@ -312,6 +312,20 @@ async def test_writers_of_one_at_a_time_are_one_at_a_time(url):
     assert most == 1
 
 
+async def test_many_writers_that_wait_keep_nobody_from_reading(url):
+    async def write(database):
+        async with database.writing(one_at_a_time=True):
+            pass
+
+    async with Database.at(url) as one, Database.at(url) as other:
+        async with one.writing(one_at_a_time=True):
+            waiting = [asyncio.create_task(write(other)) for _ in range(60)]
+            await asyncio.sleep(0.2)
+            async with asyncio.timeout(5):
+                assert await _games(other) == 0
+        await asyncio.gather(*waiting)
+
+
 async def test_foreign_keys_hold(database):
     with pytest.raises(StorageError):
         async with database.writing() as session:
