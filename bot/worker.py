@@ -18,7 +18,6 @@ import typer
 
 from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
 from core.errors import SchemaOutdated, StorageError
-from core.storage.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,10 +43,10 @@ def worker(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Stay, and sample the streams that a crawl hands out; on any number of machines at once.
+    """Stay, and sample the streams that a crawl hands out; any number of workers, on any machines.
 
-    Needs [collection] run_on = "workers" where the crawl runs, the same PostgreSQL and the same frames folder. Ctrl-C
-    ends it after the streams in hand, and gives back what takes too long. Ends with 0, or with 1 when it cannot work.
+    The crawl's settings say run_on = "workers", and all share one PostgreSQL and one folder of frames. Ctrl-C ends a
+    worker after the streams in hand, and gives back what takes too long. Ends with 0, or with 1 when it cannot work.
     """
     log_to_stderr(debug=debug, level=logging.INFO)
     settings = settings_or_exit(config)
@@ -66,6 +65,8 @@ async def prepare_queue(url: str) -> bool:
     Raises:
         StorageError: the database cannot be reached or used, or a newer version has used it.
     """
+    from core.storage.database import Database  # noqa: PLC0415 - --help is answered at once
+
     if Database.at(url).is_embedded or _what_is_missing() is not None:
         return False
     from bot import procrastinate_queue  # noqa: PLC0415 - not without the extra
@@ -86,6 +87,8 @@ async def open_queue(url: str, *, stalled_after_s: float | None = None) -> Async
         SchemaOutdated: the database waits for ``db migrate``.
         StorageError: it is none that workers can share, cannot be reached or used, or the extra is not installed.
     """
+    from core.storage.database import Database  # noqa: PLC0415
+
     database = Database.at(url)
     if database.is_embedded:
         raise StorageError(
