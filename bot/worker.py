@@ -101,6 +101,9 @@ async def open_queue(url: str, *, stalled_after_s: float | None = None) -> Async
         ) from missing
     from bot.procrastinate_queue import STALLED_AFTER_S, opened  # noqa: PLC0415 - not without the extra
 
+    async with database:
+        # Says more precisely than the queue's driver why a server refuses us.
+        await database.check()
     async with opened(url, stalled_after_s=stalled_after_s or STALLED_AFTER_S) as queue:
         yield queue
 

@@ -53,10 +53,12 @@ class Network:
         """
         where = f"The network of the model in {artifact.directory}"
         try:
-            interpreter = cast("_LiteRt", Interpreter(model_path=str(artifact.network_path), num_threads=threads))
+            # Read whole: a file that LiteRT maps by its path ends the process when somebody writes over it.
+            content = artifact.network_path.read_bytes()
+            interpreter = cast("_LiteRt", Interpreter(model_content=content, num_threads=threads))
             (takes,) = interpreter.get_input_details()
             (gives,) = interpreter.get_output_details()
-        except (ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             msg = f"{where} cannot be loaded: it is no LiteRT network with one input and one output."
             raise ArtifactError(msg) from error
         picture = [IMAGE_CONVENTION.height_px, IMAGE_CONVENTION.width_px, 3]

@@ -306,7 +306,7 @@ async def test_a_worker_that_cannot_work_says_why_in_one_line(
     (broken / "psycopg.py").write_text("raise ImportError('no psycopg here')")
     cases = [
         ({"GAMESPOTTER_DATABASE__URL": ""}, "Workers need PostgreSQL, and the database is the file "),
-        ({"GAMESPOTTER_DATABASE__URL": postgres.url(empty)}, "has no queue for workers yet; run: python -m bot db"),
+        ({"GAMESPOTTER_DATABASE__URL": postgres.url(empty)}, "has no tables yet; run: python -m bot db migrate"),
         ({"PYTHONPATH": str(broken)}, "Workers need what the extra `workers` brings"),
         ({"GAMESPOTTER_DATABASE__URL": postgres.url(empty, password="wrong-secret")}, "check user and password"),
     ]

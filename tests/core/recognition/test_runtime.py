@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,24 @@ def test_loading_writes_nothing_to_the_terminal(tmp_path: Path, capfd: pytest.Ca
     Network(brightness_artifact(tmp_path / "model"), threads=1).logits(pictures(1))
 
     assert capfd.readouterr().err == ""
+
+
+def test_a_loaded_network_does_not_need_its_file_any_more(tmp_path: Path) -> None:
+    artifact = brightness_artifact(tmp_path / "model")
+    program = """if True:
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from core.recognition.artifact import read_artifact
+        from core.recognition.runtime import Network
+        network = Network(read_artifact(Path(sys.argv[1])), threads=1)
+        (Path(sys.argv[1]) / "network.tflite").write_bytes(b"")
+        print(network.logits(np.full((20, 180, 320, 3), 255, np.uint8)).argmax(axis=1).max())
+    """
+
+    # In a process of its own: a network that lay in the file would end it with SIGBUS.
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(artifact.directory)], check=False, capture_output=True, text=True
+    )
+
+    assert (ran.returncode, ran.stdout.strip()) == (0, "2"), ran.stderr
