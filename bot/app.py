@@ -195,15 +195,6 @@ async def open_nightly(
 
     twitch = settings.twitch
     collection = settings.collection
-    taker = PickTaker(
-        sampler=looking.sampler,
-        frames=storage.frames,
-        captures=storage.captures,
-        nights=storage.nights,
-        url_template=settings.streams.url,
-        recognizer=looking.recognizer if collection.recognize else None,
-        recognize_timeout_s=settings.model.timeout_s,
-    )
     directory = TwitchDirectory(
         client_id=twitch.client_id,
         client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
@@ -217,7 +208,7 @@ async def open_nightly(
             queue = await stack.enter_async_context(open_queue(settings.database_url))
             collector = Coordinator(queue, storage.nights)
         else:
-            collector = Collector(taker, storage.nights, parallel=collection.parallel)
+            collector = Collector(pick_taker(settings, storage, looking), storage.nights, parallel=collection.parallel)
         yield Nightly(
             directory=directory,
             captures=storage.captures,
@@ -237,6 +228,19 @@ async def open_nightly(
             time_zone=collection.time_zone,
             holder=holder,
         )
+
+
+def pick_taker(settings: Settings, storage: Storage, looking: Looking) -> PickTaker:
+    """What carries out single picks, here or in a worker."""
+    return PickTaker(
+        sampler=looking.sampler,
+        frames=storage.frames,
+        captures=storage.captures,
+        nights=storage.nights,
+        url_template=settings.streams.url,
+        recognizer=looking.recognizer if settings.collection.recognize else None,
+        recognize_timeout_s=settings.model.timeout_s,
+    )
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bot.app import Looking, Storage
     from bot.procrastinate_queue import ProcrastinateQueue
     from bot.settings import Settings
-    from core.collection.taking import PickTaker
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +137,10 @@ async def _work(
     stalled_after_s: float | None,
 ) -> None:
     """Take picks until told to stop; when the database or the disk fails, rest and begin anew."""
+    from bot.app import pick_taker  # noqa: PLC0415
     from core.collection.handing_out import carry_out, given_up  # noqa: PLC0415
 
-    take = partial(carry_out, nights=storage.nights, taker=_taker(settings, storage, looking))
+    take = partial(carry_out, nights=storage.nights, taker=pick_taker(settings, storage, looking))
     now = asyncio.get_running_loop().time
     rest_s = _REST_S
     while not stop.is_set():
@@ -156,20 +156,6 @@ async def _work(
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await stop.wait()
-
-
-def _taker(settings: Settings, storage: Storage, looking: Looking) -> PickTaker:
-    from core.collection.taking import PickTaker  # noqa: PLC0415
-
-    return PickTaker(
-        sampler=looking.sampler,
-        frames=storage.frames,
-        captures=storage.captures,
-        nights=storage.nights,
-        url_template=settings.streams.url,
-        recognizer=looking.recognizer if settings.collection.recognize else None,
-        recognize_timeout_s=settings.model.timeout_s,
-    )
 
 
 def _what_is_missing() -> ImportError | None:
