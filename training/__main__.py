@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -78,6 +79,11 @@ def main() -> None:
         app()
     except GameSpotterError as error:
         typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        typer.echo("There is no room left on the disk; make some, and run this again: it goes on.", err=True)
         sys.exit(1)
 
 

@@ -93,20 +93,21 @@ def _kept(
 
 def _compute(frames: PackedFrames, stem: keras.Model, path: Path, draw: Callable[[int], npt.NDArray[np.uint8]]) -> None:
     shape = (len(frames), *stem.output.shape[1:])
-    activations = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
 
     def batch(start: int) -> npt.NDArray[np.uint8]:
         return np.stack([draw(row) for row in range(start, min(start + _BATCH, len(frames)))])
 
+    header = {"shape": shape, "fortran_order": False, "descr": np.lib.format.dtype_to_descr(np.dtype(np.float16))}
     # One batch is drawn while the one before is in the network; OpenCV lets go of the interpreter lock.
-    with ThreadPoolExecutor(max_workers=1) as drawer:
+    # Written and not mapped: on a full disk writing fails with an exception, a mapping with SIGBUS.
+    with path.open("wb") as file, ThreadPoolExecutor(max_workers=1) as drawer:
+        np.lib.format.write_array_header_1_0(file, header)
         coming = drawer.submit(batch, 0)
         for start in range(0, len(frames), _BATCH):
             pictures = coming.result()
             if start + _BATCH < len(frames):
                 coming = drawer.submit(batch, start + _BATCH)
-            activations[start : start + len(pictures)] = stem.predict_on_batch(pictures)
-    activations.flush()
+            file.write(np.ascontiguousarray(stem.predict_on_batch(pictures), dtype=np.float16).tobytes())
 
 
 def _fingerprint(frames: PackedFrames, config: TrainConfig) -> str:
