@@ -12,15 +12,16 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from bot.commands.parser import parse_command
-from bot.commands.request import Asker, Request
+from bot.commands.request import Asker, Request, Role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bot.chat.platform import Handle
+    from bot.commands.request import Place, Reply
 
 _PROMPT = "> "
-_OPERATOR = Asker(platform="console", name="operator", operates=True)
+_OPERATOR = Asker(platform="console", name="operator", role=Role.OPERATOR)
 """Whoever can start the bot can do everything else to its data, too."""
 
 
@@ -38,6 +39,16 @@ class ConsoleChat:
         self._prefix = prefix
         self._lines = lines if lines is not None else sys.stdin
         self._out = out if out is not None else sys.stdout
+
+    @property
+    def name(self) -> str:
+        """The terminal's."""
+        return "console"
+
+    async def announce(self, place: Place, reply: Reply) -> bool:  # noqa: ARG002 - there is one place
+        """Print it between the answers."""
+        self._say(reply.text)
+        return True
 
     async def run(self, handle: Handle) -> None:
         """Answer line after line until the end of input; ``quit`` and ``exit`` end it too."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
+    from core.collection.directory import Category
     from core.games import Game
     from core.recognition.verdict import Likelihood, Verdict
 
@@ -28,8 +30,41 @@ class Status(StrEnum):
     LEFT_ALONE = "left_alone"
     UNREACHABLE = "unreachable"
     TOO_SLOW = "too_slow"
+    BUSY = "busy"
     BAD_INPUT = "bad_input"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastSeen:
+    """What a channel showed when it was last looked at.
+
+    Attributes:
+        game: the answer of that time; ``UNKNOWN`` perhaps.
+        at: timezone-aware, UTC.
+    """
+
+    game: Game
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvidenceTile:
+    """One picture of the evidence, made small.
+
+    Attributes:
+        picture: JPEG, 16:9; None where there was none to be had, as of an advert.
+        label: what the network sees in it alone; None for what was not looked at.
+        confidence: of the label, 0 to 1.
+        at_s: seconds from the start of the live window; None when that is not known.
+        rejected: why it did not count: ``advert``, ``black``, ``duplicate``, ``failed``; None when it did.
+    """
+
+    picture: bytes | None
+    label: Game | None = None
+    confidence: float = 0.0
+    at_s: float | None = None
+    rejected: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +78,10 @@ class Answer:
         fetched_bytes: what was read of playlists and segments.
         adverts: segments of the live window left out because they were adverts.
         age_s: seconds since the stream was looked at; above 0 when the answer came from memory.
+        look: names the look at the stream that the answer is from, so that it can be flagged; empty without one.
+        declared: what the broadcaster says it is, or of an offline channel said last; None when that is not known.
+        last_seen: of an offline channel, where it was looked at before.
+        evidence: the pictures that the answer is from, in the order of the stream.
     """
 
     channel: str
@@ -52,6 +91,10 @@ class Answer:
     fetched_bytes: int = 0
     adverts: int = 0
     age_s: float = 0.0
+    look: str = ""
+    declared: Category | None = None
+    last_seen: LastSeen | None = None
+    evidence: tuple[EvidenceTile, ...] = field(default=(), repr=False)
 
 
 def to_json(answer: Answer) -> dict[str, Json]:
@@ -80,6 +123,7 @@ def to_json(answer: Answer) -> dict[str, Json]:
         "bytes": answer.fetched_bytes,
         "adverts": answer.adverts,
         "age_s": round(answer.age_s, 1),
+        "declared": answer.declared.name if answer.declared else None,
     }
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.commands.answer import Answer, Status
-from bot.commands.request import Asker, Help, Identify, OptOut, Reply, Request, ShowModel, Unrecognised
+from bot.commands.request import Asker, Help, Identify, OptOut, Reply, Request, Role, ShowModel, Unrecognised
 from bot.commands.service import CommandService
 from core.errors import ArtifactError, StorageError, StreamOffline, StreamProblem
 from core.recognition.recognizer import Recognizer
@@ -201,7 +201,7 @@ async def test_help_model_and_nonsense_are_answered() -> None:
     assert all(game.name not in texts[2] for game in GAMES)
 
 
-OPERATOR = Asker(platform="console", name="op", operates=True)
+OPERATOR = Asker(platform="console", name="op", role=Role.OPERATOR)
 BROADCASTER = Asker(platform="twitch", name="Some_Channel", own_channel="some_channel")
 VIEWER = Asker(platform="twitch", name="viewer", own_channel="viewer")
 STRANGER = Asker(platform="discord", name="somebody")
