@@ -18,6 +18,8 @@
     │   └── StorageFull         there is no room left for frames
     ├── DirectoryProblem        the platform's directory gave no usable answer
     │   └── DirectoryRefused    it does not accept our credentials
+    ├── ChatProblem             a chat platform cannot be used
+    │   └── ChatRefused         it does not accept our credentials, or what we want to hear
     ├── SettingsError           bot.toml or the environment holds a mistake
     ├── DataSetError            a data set that cannot be trained or tested on
     └── TrainingError           training itself could not go on
@@ -114,6 +116,14 @@ class DirectoryProblem(GameSpotterError):
 
 class DirectoryRefused(DirectoryProblem):
     """The platform's directory does not accept our credentials; asking again will not help."""
+
+
+class ChatProblem(GameSpotterError):
+    """A chat platform cannot be used just now; the message is one sentence, without any secret."""
+
+
+class ChatRefused(ChatProblem):
+    """A chat platform does not accept our credentials or what we want to hear; asking again will not help."""
 
 
 class SettingsError(GameSpotterError):

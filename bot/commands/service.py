@@ -139,6 +139,8 @@ class CommandService:
                 return await self._opt_out(typed, request.asker)
             case Unrecognised(word=word):
                 return Reply(text=wording.unrecognised(word, prefix=self._prefix))
+            case command:
+                return Reply(text=wording.unrecognised(type(command).__name__.lower(), prefix=self._prefix))
 
     async def _identify(self, identify: Identify) -> Reply:
         try:
