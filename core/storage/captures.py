@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, case, delete, distinct, func, insert, or_, select, update
+from sqlalchemy import Select, and_, case, delete, distinct, func, insert, or_, select, update
 
 from core.errors import StorageError
 from core.games import NOT_A_GAME, UNKNOWN, Game
@@ -22,12 +22,14 @@ from core.storage.tables import (
     PickRow,
     RecognitionRow,
     StreamRow,
+    WatchRow,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from core.collection.directory import Category
@@ -171,12 +173,12 @@ async def find_broadcaster(session: AsyncSession, broadcaster: Broadcaster) -> B
 
 
 async def write_opt_out(session: AsyncSession, broadcaster: Broadcaster, *, by: str, at: datetime) -> None:
-    """Write an opting out down, once; in a transaction of one at a time."""
+    """Write an opting out down, once, and watch the channel no more; in a transaction of one at a time."""
     login = broadcaster.login.casefold()
-    platform_id = broadcaster.platform_id
-    if platform_id is None:
-        row = await find_broadcaster(session, broadcaster)
-        platform_id = row.platform_id if row is not None else None
+    row = await find_broadcaster(session, broadcaster)
+    platform_id = broadcaster.platform_id or (None if row is None else row.platform_id)
+    logins = {login} | ({row.login} if row is not None and row.login is not None else set())
+    await session.execute(delete(WatchRow).where(WatchRow.login.in_(logins)))
     rows = (await session.scalars(_opt_outs_about(login, platform_id))).all()
     by_id = next((row for row in rows if row.platform_id is not None and row.platform_id == platform_id), None)
     by_login = next((row for row in rows if row.platform_id is None), None)
@@ -188,6 +190,21 @@ async def write_opt_out(session: AsyncSession, broadcaster: Broadcaster, *, by: 
         by_login.platform_id = platform_id
     else:
         session.add(OptOutRow(platform_id=platform_id, login=login, by=by, at=at))
+
+
+def has_opted_out() -> ColumnElement[bool]:
+    """Whether the broadcaster of a :class:`BroadcasterRow` has; the same as :meth:`OptOuts.covers`."""
+    by_login = and_(
+        OptOutRow.login == BroadcasterRow.login,
+        or_(OptOutRow.platform_id.is_(None), BroadcasterRow.platform_id.is_(None)),
+    )
+    by_id = OptOutRow.platform_id == BroadcasterRow.platform_id
+    return select(OptOutRow.id).where(or_(by_login, by_id)).exists()
+
+
+def channel_of() -> ColumnElement[str]:
+    """The login of a :class:`BroadcasterRow`, or what else it is called."""
+    return func.coalesce(BroadcasterRow.login, BroadcasterRow.display_name, BroadcasterRow.platform_id)
 
 
 def _opt_outs_about(login: str, platform_id: str | None) -> Select[OptOutRow]:
@@ -387,6 +404,14 @@ async def _game_of_label(session: AsyncSession, label: Game, *, at: datetime) ->
         row = await _new_game(session, label.id, name=label.name, at=at)
         await _add_alias(session, row, label.name)
     return row
+
+
+async def game_of_person(session: AsyncSession, game: Game, *, at: datetime) -> GameRow:
+    """The game that a person means: by its name, else by its id; else a new one."""
+    if game.id == NOT_A_GAME.id or await _games_named(session, game.name):
+        return await _game_of_label(session, game, at=at)
+    # An id without any of its names: the name is one that the database has not met.
+    return await session.get(GameRow, game.id) or await _game_of_label(session, game, at=at)
 
 
 async def _games_named(session: AsyncSession, name: str) -> list[GameRow]:

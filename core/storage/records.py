@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -41,6 +41,25 @@ class FlagState(StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
+
+
+class FlagReason(StrEnum):
+    """Why a flag is in its state."""
+
+    WAITING = "waiting"
+    """Open: others have yet to agree."""
+    DISPUTED = "disputed"
+    """Open: somebody else names another game."""
+    TRUSTED = "trusted"
+    """Accepted: a moderator of that very channel says so."""
+    AGREED = "agreed"
+    """Accepted: enough moderators say the same."""
+    WITHDRAWN = "withdrawn"
+    """Withdrawn by who had raised it."""
+    REVOKED = "revoked"
+    """Withdrawn by somebody else."""
+    KEEPER = "keeper"
+    """The keeper of the data set decided."""
 
 
 class RunState(StrEnum):
@@ -400,6 +419,271 @@ class Forgotten:
     frames: int
     files: int
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookRecord:
+    """A capture that can be flagged, and what was recognised in it.
+
+    Attributes:
+        capture_id: of the row.
+        key: of the capture; names the look to the outside.
+        kind: why it was taken.
+        channel: login of the broadcaster, or the name by which they were known last.
+        at: when it was taken.
+        recognised: what the latest model said; None when that was that the game is unknown, or no model has looked.
+        model: that said so; None when none has looked.
+        frames: whose pixels are there.
+    """
+
+    capture_id: int
+    key: str
+    kind: CaptureKind
+    channel: str
+    at: datetime
+    recognised: Game | None
+    model: str | None
+    frames: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moderator:
+    """Who may flag, as the platform vouches for them.
+
+    Attributes:
+        platform: ``twitch``, ``discord``, ``console``.
+        id: the platform's, which stays when the name changes.
+        name: as other people there see it.
+        moderates_channel: whether they look after the very channel that a flag is about.
+    """
+
+    platform: str
+    id: str
+    name: str
+    moderates_channel: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcceptRule:
+    """When a flag is accepted, provided that nobody names another game.
+
+    Attributes:
+        needed: moderators of anywhere who must say the same.
+        trust_channel_moderators: one moderator of that very channel is enough.
+    """
+
+    needed: int = 2
+    trust_channel_moderators: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that accepts what nobody said."""
+        if self.needed < 1:
+            msg = f"{self.needed} moderators cannot be needed"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlagRecord:
+    """A moderator's word on what a capture shows.
+
+    Attributes:
+        id: its number, which people type; never given to another.
+        look: key of the capture.
+        channel: login of the broadcaster, or the name by which they were known last.
+        recognised: what the model said at that time; None when that was that the game is unknown.
+        model: that said so; None when none had looked.
+        game: what is right.
+        state: what became of it.
+        reason: why it is in that state.
+        by: who says so.
+        place: the platform's id of where they said it.
+        server: the platform's id of what the place is part of; empty where there is no such thing.
+        at: when they said it.
+        state_at: when it came into its state.
+        used_by: first model that was trained with it; None until then.
+    """
+
+    id: int
+    look: str
+    channel: str
+    recognised: Game | None
+    model: str | None
+    game: Game
+    state: FlagState
+    reason: FlagReason
+    by: Moderator
+    place: str
+    server: str
+    at: datetime
+    state_at: datetime
+    used_by: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlagOutcome:
+    """What came of flagging.
+
+    Attributes:
+        flag: as it stands now.
+        was: the game that the same moderator had named before; None at their first word.
+        agreeing: standing flags of this capture that name the same game, this one included.
+        disagreeing: standing flags of it that name another.
+        needed: that must agree where no moderator of the channel is among them.
+    """
+
+    flag: FlagRecord
+    was: Game | None
+    agreeing: int
+    disagreeing: int
+    needed: int
+
+    @property
+    def now(self) -> FlagState:
+        """What became of the flag."""
+        return self.flag.state
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a channel showed at one moment.
+
+    Attributes:
+        game: what people agreed on, else what the model said; ``UNKNOWN`` when it did not know.
+        at: when it was looked at.
+        confidence: of the model; None where people said it.
+    """
+
+    game: Game
+    at: datetime
+    confidence: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """What a channel showed over one or more looks in a row.
+
+    Attributes:
+        game: what people agreed on, else what the model said; never ``UNKNOWN``.
+        first_at: of the first look.
+        last_at: of the last look, which is the first where there was but one.
+        confidence: the highest of the model's; None where people said it.
+        looks: how many.
+    """
+
+    game: Game
+    first_at: datetime
+    last_at: datetime
+    confidence: float | None
+    looks: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """A channel that is looked at every few minutes, and where to say what is noticed.
+
+    Attributes:
+        login: of the channel.
+        platform: of the place.
+        place_id: the platform's id of the place.
+        server_id: the platform's id of what the place is part of; empty where there is no such thing.
+        place_name: as people there see it.
+        by: who wanted it.
+        at: when.
+    """
+
+    login: str
+    platform: str
+    place_id: str
+    server_id: str = ""
+    place_name: str = ""
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mismatch:
+    """Two games: the one that is seen, and the one that is declared; any text that stays the same."""
+
+    seen: str
+    declared: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WatchState:
+    """What a watch remembers from look to look.
+
+    Attributes:
+        differing: looks in a row at which seen and declared differed.
+        mismatch: how they differed at the last of these.
+        alerted: how they differed when it was said last; None since they have been the same again, or never.
+        looked_at: when the channel was last looked at.
+    """
+
+    differing: int = 0
+    mismatch: Mismatch | None = None
+    alerted: Mismatch | None = None
+    looked_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DueWatch:
+    """A watch that this process has claimed.
+
+    Attributes:
+        id: of the row.
+        watch: what to do.
+        state: what the last look left.
+        attempt: of claiming it; what an earlier one still says is not heard.
+    """
+
+    id: int
+    watch: Watch
+    state: WatchState
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredToken:
+    """A token of a user, encrypted by whoever put it here.
+
+    Attributes:
+        platform: that gave it.
+        user_id: whose, as the platform numbers them.
+        secret: opaque bytes.
+        scopes: what it allows.
+        at: when it was given or refreshed.
+    """
+
+    platform: str
+    user_id: str
+    secret: bytes = field(repr=False)
+    scopes: tuple[str, ...] = ()
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditEntry:
+    """Who did what, when and where.
+
+    Attributes:
+        at: when.
+        platform: on which.
+        place: the platform's id of where.
+        by: the platform's id of who.
+        by_name: as other people there saw it.
+        action: what: ``flag``, ``withdraw``, ``watch``.
+        subject: to what: the login of a channel.
+        detail: what else is to be known.
+    """
+
+    at: datetime
+    platform: str
+    place: str
+    by: str
+    by_name: str = ""
+    action: str
+    subject: str
+    detail: Json = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

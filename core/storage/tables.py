@@ -9,6 +9,8 @@
            │            ├─ recognitions ─ models
            │            └─ flags
     job_runs ─ picks ───┘
+
+    watches   tokens   audit   (of chats; they refer to nothing)
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from core.storage.records import CaptureKind, FlagState, Json, LabelSource, RunState
+from core.storage.records import CaptureKind, FlagReason, FlagState, Json, LabelSource, RunState
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
@@ -116,7 +118,13 @@ def to_unsigned(number: int) -> int:
 
 def _one_of(kind: type[EnumT]) -> Enum:
     """A short string, one of the enumeration's, which the database checks."""
-    name = {CaptureKind: "kind", FlagState: "state", LabelSource: "source", RunState: "state"}[kind]
+    name = {
+        CaptureKind: "kind",
+        FlagReason: "reason",
+        FlagState: "state",
+        LabelSource: "source",
+        RunState: "state",
+    }[kind]
     return Enum(
         kind,
         name=name,
@@ -143,6 +151,7 @@ class Table(DeclarativeBase):
         datetime: UtcDateTime(),
         str: PlainText(),
         CaptureKind: _one_of(CaptureKind),
+        FlagReason: _one_of(FlagReason),
         FlagState: _one_of(FlagState),
         LabelSource: _one_of(LabelSource),
         RunState: _one_of(RunState),
@@ -375,26 +384,44 @@ class RecognitionRow(Table):
 
 
 class FlagRow(Table):
-    """A moderator's word that a recognition is wrong, and what is right.
+    """A moderator's word on what a capture shows; one a moderator and capture.
 
     Attributes:
-        by: the moderator, as the platform names them.
+        id: people type it, so that none is used twice.
+        reason: why it is in its state.
         platform: on which they said it.
+        by_id: the moderator, as the platform numbers them.
+        by_name: as other people there saw it.
+        moderates_channel: whether they looked after this very channel then.
+        place: the platform's id of where they said it.
+        server: the platform's id of what that is part of.
         state_at: when it came into its state.
+        used_by: first model that was trained with it; it need not have answered here.
+        told_at: when the moderator was told so.
+        telling_until: until then somebody is about to tell them.
     """
 
     __tablename__ = "flags"
-    __table_args__ = (UniqueConstraint("capture_id", "platform", "by"),)
+    __table_args__ = (UniqueConstraint("capture_id", "platform", "by_id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     capture_id: Mapped[int] = mapped_column(ForeignKey("captures.id", ondelete="CASCADE"))
     recognition_id: Mapped[int | None] = mapped_column(ForeignKey("recognitions.id", ondelete="SET NULL"), index=True)
     game_id: Mapped[str] = mapped_column(ForeignKey("games.id"), index=True)
     state: Mapped[FlagState]
-    by: Mapped[str]
+    reason: Mapped[FlagReason]
     platform: Mapped[str]
+    by_id: Mapped[str]
+    by_name: Mapped[str]
+    moderates_channel: Mapped[bool]
+    place: Mapped[str]
+    server: Mapped[str]
     at: Mapped[datetime]
     state_at: Mapped[datetime]
+    used_by: Mapped[str | None]
+    used_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]
+    telling_until: Mapped[datetime | None]
 
 
 class LabelRow(Table):
@@ -432,3 +459,74 @@ class OptOutRow(Table):
     login: Mapped[str | None]
     by: Mapped[str]
     at: Mapped[datetime]
+
+
+class WatchRow(Table):
+    """A channel that is looked at every few minutes for one place, and what the looks so far have left.
+
+    Attributes:
+        due_at: when it is to be looked at next.
+        attempt: of claiming it; what an earlier one still says is not heard.
+        lease_until: until then others leave it alone; None when nobody has it.
+        differing: looks in a row at which seen and declared differed.
+        seen: at the last of these.
+        declared: at the last of these.
+        alerted_seen: when it was said last.
+        alerted_declared: when it was said last.
+    """
+
+    __tablename__ = "watches"
+    __table_args__ = (
+        UniqueConstraint("login", "platform", "place_id"),
+        CheckConstraint("differing >= 0", name="differing"),
+        Index("ix_watches_due_at", "due_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    login: Mapped[str]
+    platform: Mapped[str]
+    place_id: Mapped[str]
+    server_id: Mapped[str]
+    place_name: Mapped[str]
+    by: Mapped[str]
+    at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    attempt: Mapped[int]
+    holder: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    differing: Mapped[int]
+    seen: Mapped[str | None]
+    declared: Mapped[str | None]
+    alerted_seen: Mapped[str | None]
+    alerted_declared: Mapped[str | None]
+    looked_at: Mapped[datetime | None]
+
+
+class TokenRow(Table):
+    """A token of a user of a platform, encrypted before it came here."""
+
+    __tablename__ = "tokens"
+
+    platform: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[bytes]
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    at: Mapped[datetime]
+
+
+class AuditRow(Table):
+    """Who did what, when and where; it refers to nothing, so that nothing takes it along."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_subject", "subject", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    at: Mapped[datetime]
+    platform: Mapped[str]
+    place: Mapped[str]
+    by: Mapped[str]
+    by_name: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[Json] = mapped_column(JSON(none_as_null=True), nullable=True)

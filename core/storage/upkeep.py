@@ -16,7 +16,8 @@ from sqlalchemy import and_, delete, false, func, or_, select, update
 
 from core.errors import StorageError
 from core.storage.captures import find_broadcaster, held_captures, labels_in_force, write_opt_out
-from core.storage.records import CaptureKind, FlagState, Forgotten, Removed, RunState, SyncReport
+from core.storage.flags import STANDING
+from core.storage.records import CaptureKind, Forgotten, Removed, RunState, SyncReport
 from core.storage.tables import (
     CaptureRow,
     FlagRow,
@@ -225,6 +226,8 @@ class Upkeep:
     async def forget(self, broadcaster: Broadcaster, *, by: str, at: datetime) -> Forgotten:
         """Write a broadcaster's opting out down and delete every row and file that is kept of them.
 
+        Flags of their captures and watches of their channel go too; the audit stays.
+
         Args:
             broadcaster: the login is enough.
             by: who asked for it.
@@ -302,8 +305,7 @@ class Upkeep:
 
 def _is_flagged() -> ColumnElement[bool]:
     """Whether a moderator's word keeps a capture's pixels."""
-    kept_for = (FlagState.OPEN, FlagState.ACCEPTED)
-    return select(FlagRow.id).where(FlagRow.capture_id == CaptureRow.id, FlagRow.state.in_(kept_for)).exists()
+    return select(FlagRow.id).where(FlagRow.capture_id == CaptureRow.id, FlagRow.state.in_(STANDING)).exists()
 
 
 async def _take_pixels(session: AsyncSession, capture_ids: Sequence[int]) -> list[str]:
