@@ -121,7 +121,7 @@ async def _console(settings: Settings) -> None:
         open_looking(settings, many_looks=True) as looking,
         open_service(settings, looking, storage=storage) as service,
     ):
-        await ConsoleChat(prefix=settings.commands.prefix).run(service.handle)
+        await ConsoleChat(words=settings.commands.words).run(service.handle)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bot.commands.parser import COMMANDS, CommandWords, command_words_problem
 from core.collection.picks import DEFAULT_NOT_GAMES
 from core.errors import SettingsError
 from core.streams.reference import TWITCH_URL_TEMPLATE, check_url_template
@@ -35,12 +36,16 @@ DATABASE_NAME = "gamespotter.db"
 FRAMES_NAME = "frames"
 STARTER_MODEL = Path(__file__).parent.parent / "models" / "starter"
 
-_FROM_THE_ENVIRONMENT_ALONE = (("twitch", "client_secret"),)
+_FROM_THE_ENVIRONMENT_ALONE = (("twitch", "client_secret"), ("twitch", "token_key"), ("discord", "token"))
 
 _NEVER_REPEATED = frozenset({*_FROM_THE_ENVIRONMENT_ALONE, ("database", "url")})
 
 PositiveSeconds = Annotated[float, Field(gt=0, le=600)]
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
+WebSocketAddress = Annotated[str, Field(pattern=r"^wss?://[^?#\s]+$")]
+Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,25}$"), AfterValidator(str.casefold)]
+Snowflake = Annotated[int, Field(gt=0, lt=1 << 63)]
+CommandName = Annotated[str, Field(pattern=r"^\S{1,32}$"), AfterValidator(str.casefold)]
 
 
 class _Section(BaseModel):
@@ -67,19 +72,49 @@ class StreamsSettings(_Section):
 
 
 class TwitchSettings(_Section):
-    """``[twitch]``: who asks the directory, and other addresses for Twitch's own, for a stand-in."""
+    """``[twitch]``: who asks the directory, the chat, and other addresses for Twitch's own, for a stand-in."""
 
     client_id: str = ""
     client_secret: SecretStr | None = None
+    token_key: SecretStr | None = None
+    chat: bool = True
+    channels: tuple[Login, ...] = ()
+    operators: tuple[str, ...] = ()
     gql_url: HttpAddress | None = None
     usher_url: HttpAddress | None = None
     helix_url: HttpAddress | None = None
     id_url: HttpAddress | None = None
+    eventsub_url: WebSocketAddress | None = None
 
     @property
     def has_credentials(self) -> bool:
         """Whether the directory can be asked."""
         return bool(self.client_id and self.client_secret and self.client_secret.get_secret_value())
+
+
+class DiscordSettings(_Section):
+    """``[discord]``: the chat, who may do what there, and other addresses for a stand-in."""
+
+    token: SecretStr | None = None
+    chat: bool = True
+    message_content: bool = False
+    moderator_roles: tuple[Snowflake, ...] = ()
+    operators: tuple[Snowflake, ...] = ()
+    servers: dict[str, Login] = {}
+    api_url: HttpAddress | None = None
+    gateway_url: WebSocketAddress | None = None
+
+    @field_validator("servers")
+    @classmethod
+    def _are_ids(cls, servers: dict[str, str]) -> dict[str, str]:
+        if not all(server.isdecimal() for server in servers):
+            raise ValueError('A server is named by its id, a number in quotes: { "123456789012345678" = "channel" }.')
+        return servers
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the chat can be joined."""
+        return bool(self.token and self.token.get_secret_value())
 
 
 class ModelSettings(_Section):
@@ -97,9 +132,61 @@ class AnswersSettings(_Section):
 
 
 class CommandsSettings(_Section):
-    """``[commands]``: what a command begins with."""
+    """``[commands]``: what a command begins with, what it is called, where it is off."""
 
     prefix: Annotated[str, Field(pattern=r"^[^\s\w@/]{1,3}$")] = "!"
+    names: dict[str, tuple[CommandName, ...]] = {}
+    off: dict[str, tuple[str, ...]] = {}
+
+    @field_validator("names")
+    @classmethod
+    def _are_names(cls, names: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        problem = command_words_problem(names)
+        if problem is not None:
+            raise ValueError(problem)
+        return names
+
+    @field_validator("off")
+    @classmethod
+    def _are_commands(cls, off: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for place, commands in off.items():
+            if re.fullmatch(r"(twitch|discord):[\w]+", place) is None:
+                msg = f"{place!r} is no place; write twitch:some_channel, or discord: and the server's id."
+                raise ValueError(msg)
+            for command in commands:
+                if command != "*" and command not in COMMANDS:
+                    msg = f"{command!r} is no command; there are {', '.join(COMMANDS)}, and * for all."
+                    raise ValueError(msg)
+        return off
+
+    @property
+    def words(self) -> CommandWords:
+        """For the parser, and for sentences that show a command."""
+        return CommandWords(prefix=self.prefix, names={**COMMANDS, **self.names})
+
+
+class LimitsSettings(_Section):
+    """``[limits]``: how often a person and a place may ask, and how much is done at a time."""
+
+    user_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    place_asks: Annotated[int, Field(ge=1, le=10_000)] = 20
+    place_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    looks_at_once: Annotated[int, Field(ge=1, le=256)] = 8
+    looks_waiting: Annotated[int, Field(ge=0, le=10_000)] = 64
+
+
+class FlagsSettings(_Section):
+    """``[flags]``: whose word that an answer is wrong becomes a label."""
+
+    moderators: Annotated[int, Field(ge=1, le=20)] = 2
+    trust_channel_moderators: bool = True
+
+
+class WatchSettings(_Section):
+    """``[watch]``: how often watched channels are looked at, and when something is said."""
+
+    every_s: Annotated[float, Field(ge=10, le=86_400)] = 240.0
+    windows: Annotated[int, Field(ge=1, le=100)] = 3
 
 
 class DataSettings(_Section):
@@ -176,9 +263,13 @@ class Settings(BaseSettings):
 
     streams: StreamsSettings = StreamsSettings()
     twitch: TwitchSettings = TwitchSettings()
+    discord: DiscordSettings = DiscordSettings()
     model: ModelSettings = ModelSettings()
     answers: AnswersSettings = AnswersSettings()
     commands: CommandsSettings = CommandsSettings()
+    limits: LimitsSettings = LimitsSettings()
+    flags: FlagsSettings = FlagsSettings()
+    watch: WatchSettings = WatchSettings()
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     collection: CollectionSettings = CollectionSettings()

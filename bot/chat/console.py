@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bot.chat.platform import Handle
+    from bot.commands.parser import CommandWords
     from bot.commands.request import Place, Reply
 
 _PROMPT = "> "
@@ -28,15 +29,15 @@ _OPERATOR = Asker(platform="console", name="operator", role=Role.OPERATOR)
 class ConsoleChat:
     """One person at a terminal, or a script on standard input."""
 
-    def __init__(self, *, prefix: str, lines: TextIO | None = None, out: TextIO | None = None) -> None:
+    def __init__(self, *, words: CommandWords, lines: TextIO | None = None, out: TextIO | None = None) -> None:
         """Talk on standard input and output, or on the given ones.
 
         Args:
-            prefix: what a command begins with.
+            words: how commands are written.
             lines: where the person's lines come from; standard input by default.
             out: where questions and answers are written; standard output by default.
         """
-        self._prefix = prefix
+        self._words = words
         self._lines = lines if lines is not None else sys.stdin
         self._out = out if out is not None else sys.stdout
 
@@ -61,13 +62,14 @@ class ConsoleChat:
     async def _converse(self, handle: Handle, lines: AsyncIterator[str]) -> None:
         async for line in lines:
             text = line.strip()
-            if text.casefold().lstrip(self._prefix) in {"quit", "exit"}:
+            if text.casefold().lstrip(self._words.prefix) in {"quit", "exit"}:
                 return
             if not text:
                 continue
-            command = parse_command(text, prefix=self._prefix)
+            command = parse_command(text, words=self._words)
             if command is None:
-                self._say(f"A command begins with {self._prefix}; {self._prefix}help lists them.")
+                shown = self._words.shown("help")
+                self._say(f"A command begins with {self._words.prefix}; {shown} lists them.")
                 continue
             reply = await handle(Request(command=command, asker=_OPERATOR))
             self._say(reply.text)

@@ -5,6 +5,7 @@ import io
 import os
 
 from bot.chat.console import ConsoleChat
+from bot.commands.parser import CommandWords
 from bot.commands.request import Identify, Reply, Request
 
 
@@ -20,7 +21,7 @@ class Echo:
 async def converse(script: str) -> tuple[Echo, list[str]]:
     echo, out = Echo(), io.StringIO()
     async with asyncio.timeout(20):
-        await ConsoleChat(prefix="!", lines=io.StringIO(script), out=out).run(echo.handle)
+        await ConsoleChat(words=CommandWords(), lines=io.StringIO(script), out=out).run(echo.handle)
     return echo, out.getvalue().splitlines()
 
 
@@ -57,7 +58,7 @@ async def test_quit_ends_the_conversation() -> None:
 async def test_cancelling_ends_the_chat_while_it_waits_for_a_line() -> None:
     reading, writing = os.pipe()
     with open(reading) as lines, open(writing, "w"):
-        chat = asyncio.create_task(ConsoleChat(prefix="!", lines=lines, out=io.StringIO()).run(Echo().handle))
+        chat = asyncio.create_task(ConsoleChat(words=CommandWords(), lines=lines, out=io.StringIO()).run(Echo().handle))
         await asyncio.sleep(0.05)
         chat.cancel()
         async with asyncio.timeout(10):

@@ -4,8 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.commands.parser import parse_command
-from bot.commands.request import Command, Help, Identify, OptOut, ShowModel, Unrecognised
+from bot.commands.parser import COMMANDS, CommandWords, command_words_problem, parse_command
+from bot.commands.request import (
+    Command,
+    Flag,
+    Help,
+    Identify,
+    ListFlags,
+    ListGames,
+    OptOut,
+    ShowModel,
+    Timeline,
+    Unrecognised,
+    Watch,
+    Withdraw,
+)
+
+WORDS = CommandWords()
 
 
 @pytest.mark.parametrize(
@@ -23,7 +38,20 @@ from bot.commands.request import Command, Help, Identify, OptOut, ShowModel, Unr
         ("!model", ShowModel()),
         ("!optout", OptOut(channel="")),
         ("!OptOut  @Some_Channel ", OptOut(channel="@Some_Channel")),
-        ("!games", Unrecognised(word="games")),
+        ("!flag some_channel Counter-Strike 2", Flag(channel="some_channel", game="Counter-Strike 2")),
+        ("!flag  some_channel", Flag(channel="some_channel", game="")),
+        ("!flag", Flag(channel="", game="")),
+        ("!unflag 12", Withdraw(flag="12")),
+        ("!flags", ListFlags(channel="")),
+        ("!flags some_channel", ListFlags(channel="some_channel")),
+        ("!games", ListGames(wanted="")),
+        ("!games counter strike", ListGames(wanted="counter strike")),
+        ("!timeline some_channel", Timeline(channel="some_channel")),
+        ("!watch some_channel", Watch(channel="some_channel")),
+        ("!watch some_channel OFF", Watch(channel="some_channel", on=False)),
+        ("!watch off", Watch(channel="", on=False)),
+        ("!watch", Watch(channel="")),
+        ("!gamess", Unrecognised(word="gamess")),
         ("!", None),
         ("! game x", None),
         ("game some_channel", None),
@@ -32,20 +60,34 @@ from bot.commands.request import Command, Help, Identify, OptOut, ShowModel, Unr
     ],
 )
 def test_a_line_of_chat_is_read(text: str, command: Command | None) -> None:
-    assert parse_command(text, prefix="!") == command
+    assert parse_command(text, words=WORDS) == command
 
 
 def test_the_prefix_is_the_settings_choice() -> None:
-    assert parse_command("?game x", prefix="?") == Identify(channel="x")
-    assert parse_command("!game x", prefix="?") is None
+    assert parse_command("?game x", words=CommandWords(prefix="?")) == Identify(channel="x")
+    assert parse_command("!game x", words=CommandWords(prefix="?")) is None
+
+
+def test_commands_are_called_what_the_settings_say() -> None:
+    words = CommandWords(names={**COMMANDS, "game": ("seen", "whatgame"), "optout": ()})
+    assert parse_command("!Seen x", words=words) == parse_command("!whatgame x", words=words) == Identify(channel="x")
+    assert parse_command("!game x", words=words) == Unrecognised(word="game")
+    assert parse_command("!optout", words=words) == Unrecognised(word="optout")
+    assert (words.shown("game"), words.shown("optout")) == ("!seen", "")
+
+
+def test_names_that_mean_two_commands_or_none_are_refused() -> None:
+    assert command_words_problem({"game": ("seen",)}) is None
+    assert command_words_problem({"game": ("flag",)}) == "'flag' names both game and flag."
+    assert str(command_words_problem({"gmae": ("x",)})).startswith("'gmae' is no command; there are game, flag, ")
 
 
 @given(text=st.text())
 def test_any_line_is_read_without_an_error(text: str) -> None:
-    parse_command(text, prefix="!")
+    parse_command(text, words=WORDS)
 
 
 @given(text=st.text())
 def test_only_what_begins_with_the_prefix_is_a_command(text: str) -> None:
     if not text.strip().startswith("!"):
-        assert parse_command(text, prefix="!") is None
+        assert parse_command(text, words=WORDS) is None
