@@ -1,18 +1,36 @@
-"""Every sentence the bot says; pure."""
+"""Every sentence the bot says; pure.
+
+What is said in chats stands in ``bot/languages/*.ftl``, in every language alike; here is decided which of it is said.
+What the command line says stands here, in English.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bot.commands.answer import Status
+from bot.commands.request import DEFAULT_LANGUAGE
+from bot.languages.sentences import harmless, sentence
 from core.errors import ReferenceFault
-from core.games import UNKNOWN
+from core.games import NOT_A_GAME, UNKNOWN
+from core.storage.records import FlagState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
     from bot.commands.answer import Answer
+    from core.games import Game
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import Verdict
-    from core.storage.records import DataSetSummary, Forgotten, Migration, SyncReport
+    from core.storage.records import (
+        DataSetSummary,
+        FlagRecord,
+        Forgotten,
+        Migration,
+        Sighting,
+        SyncReport,
+    )
 
 STOP_HINT = "Ctrl-C ends it."
 INTERRUPTING = "Interrupting. Please wait."
@@ -24,92 +42,528 @@ NO_CREDENTIALS = (
 
 SOMETHING_WENT_WRONG = "Something went wrong on my side. It has been logged; please try again."
 
+LINE_CHARACTERS = 450
+"""Twitch takes 500; the name of the one who is answered, and what other clients add, need the rest."""
+
 _QUOTED_CHARACTERS = 60
+_OLD_S = 5.0
+"""An answer from memory that is older says so."""
+
+_LISTED_GAMES = 40
+_SEPARATOR = " · "
 
 _REFERENCE_FAULTS = {
-    ReferenceFault.EMPTY: "Name a channel, for example: {prefix}game some_channel",
-    ReferenceFault.TOO_SHORT: "{text} is too short for a channel: a name has 2 to 25 characters.",
-    ReferenceFault.TOO_LONG: "{text} is too long for a channel: a name has 2 to 25 characters.",
-    ReferenceFault.OTHER_SITE: "{text} is not on the site that I look at; give a channel's name.",
-    ReferenceFault.NOT_A_CHANNEL: "{text} is not a channel. Give its name or address, like twitch.tv/some_channel.",
-    ReferenceFault.BAD_CHARACTER: "{text} is not a channel name: only the letters a to z, digits and _ occur in one.",
+    ReferenceFault.EMPTY: "channel-empty",
+    ReferenceFault.TOO_SHORT: "channel-too-short",
+    ReferenceFault.TOO_LONG: "channel-too-long",
+    ReferenceFault.OTHER_SITE: "channel-other-site",
+    ReferenceFault.NOT_A_CHANNEL: "channel-none",
+    ReferenceFault.BAD_CHARACTER: "channel-bad-character",
 }
 
 _PROBLEMS = {
-    Status.OFFLINE: "{channel} is offline.",
-    Status.NOT_FOUND: "There is no channel called {channel}.",
-    Status.ADVERTS: "{channel} shows nothing but adverts just now; ask again in half a minute.",
-    Status.BLACK: "{channel} shows a black picture just now.",
-    Status.RESTRICTED: "{channel} is not open to everyone (subscribers only, or closed in this region).",
-    Status.LEFT_ALONE: "{channel} asked me not to look.",
-    Status.UNREACHABLE: "I could not reach the stream of {channel}; ask again in a moment.",
-    Status.TOO_SLOW: "The stream of {channel} came too slowly to see anything; ask again in a moment.",
-    Status.FAILED: SOMETHING_WENT_WRONG,
+    Status.OFFLINE: "offline",
+    Status.NOT_FOUND: "not-found",
+    Status.ADVERTS: "adverts",
+    Status.BLACK: "black",
+    Status.RESTRICTED: "restricted",
+    Status.LEFT_ALONE: "left-alone",
+    Status.UNREACHABLE: "unreachable",
+    Status.TOO_SLOW: "too-slow",
+    Status.BUSY: "busy-somehow",
+    Status.BAD_INPUT: "bad-input",
+    Status.FAILED: "failed",
+}
+
+_ARGUMENTS = {
+    "game": ("argument-channel",),
+    "flag": ("argument-channel", "argument-game"),
+    "unflag": ("argument-flag",),
+    "flags": ("argument-maybe-channel",),
+    "games": ("argument-filter",),
+    "timeline": ("argument-channel",),
+    "watch": ("argument-switch", "argument-maybe-channel"),
+    "model": (),
+    "optout": (),
+    "help": (),
+}
+"""What is written behind each command, by its original name, in the order of the help."""
+
+_FIRST_COMMANDS = ("game", "model", "optout", "help")
+
+_STATES = {
+    FlagState.OPEN: "state-open",
+    FlagState.ACCEPTED: "state-accepted",
+    FlagState.WITHDRAWN: "state-withdrawn",
 }
 
 
-def answer_text(answer: Answer, *, verbose: bool) -> str:
-    """What came of asking about a channel: one line, or with ``verbose`` one for each frame before it."""
-    if answer.verdict is None:
-        return _PROBLEMS[answer.status].format(channel=answer.channel)
-    return "\n".join([*(_frame_lines(answer.verdict) if verbose else []), seen(answer.verdict)])
+def answer_text(
+    answer: Answer,
+    *,
+    verbose: bool,
+    language: str = DEFAULT_LANGUAGE,
+    now: datetime | None = None,
+    wait_s: float | None = None,
+) -> str:
+    """What came of asking about a channel: one line, or with ``verbose`` one for each frame before it.
+
+    Args:
+        answer: what came of it.
+        verbose: say what every frame looks like.
+        language: of the asker.
+        now: to say how long ago an offline channel was looked at; None leaves that out.
+        wait_s: when trying again may help, where all hands are busy; None when nobody can tell.
+    """
+    if answer.verdict is not None:
+        return "\n".join(
+            [
+                *(_frame_lines(answer.verdict, language) if verbose else []),
+                _seen_against_declared(answer, answer.verdict, language),
+            ]
+        )
+    if answer.status is Status.OFFLINE:
+        return _offline(answer, language, now)
+    if answer.status is Status.BUSY and wait_s is not None:
+        return _say("busy", language, channel=answer.channel, duration=duration(wait_s, language=language))
+    values = {} if answer.status is Status.FAILED else {"channel": _short(answer.channel)}
+    return _say(_PROBLEMS[answer.status], language, **values)
 
 
-def seen(verdict: Verdict) -> str:
-    """The answer in one line."""
+def seen(verdict: Verdict, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """What the stream shows."""
     frames = len(verdict.frames)
     if verdict.game == UNKNOWN:
-        return f"Seen: no game that I know (nearest: {verdict.best.game.name}; {_count(frames, 'frame')})"
-    agreeing = f"{verdict.votes} of {_count(frames, 'frame')}"
-    return f"Seen: {verdict.game.name}, {_percent(verdict.confidence)} sure ({agreeing})"
-
-
-def _frame_lines(verdict: Verdict) -> list[str]:
-    lines = [
-        f"Frame {number}: {frame.game.name} with a {frame.confidence * 100:.2f}% confidence."
-        for number, frame in enumerate(verdict.frames, start=1)
-    ]
-    return [*lines, f"{verdict.best.game.name} with a score of {verdict.score:.1f}"]
-
-
-def bad_reference(fault: ReferenceFault, text: str, *, prefix: str) -> str:
-    """Why a text names no channel. What was typed is quoted shortened, and harmless to a terminal."""
-    return _REFERENCE_FAULTS[fault].format(text=_quoted(text), prefix=prefix)
-
-
-def help_text(*, prefix: str) -> str:
-    """What can be asked."""
-    return "\n".join(
-        (
-            f"{prefix}game <channel>      which game the channel's live stream really shows",
-            f"{prefix}game -v <channel>   the same, frame by frame",
-            f"{prefix}model               which model answers",
-            f"{prefix}optout              for broadcasters: leave my channel alone, and remove what was kept of it",
-            f"{prefix}help                this list",
-        )
+        return _say("seen-unknown", language, game=game_name(verdict.best.game, language=language), frames=frames)
+    return _say(
+        "seen",
+        language,
+        game=game_name(verdict.game, language=language),
+        sure=percent(verdict.confidence),
+        agreeing=verdict.votes,
+        frames=frames,
     )
 
 
-def model_text(rule: AnswerRule) -> str:
+def game_name(game: Game, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """What a game is called; the two answers that are none have a name in every language."""
+    if game == UNKNOWN:
+        return _say("unknown-game", language)
+    return _say("not-a-game", language) if game == NOT_A_GAME else harmless(game.name)
+
+
+def percent(confidence: float) -> str:
+    """A confidence for a person."""
+    # No stream is ever certain: 99.6 must not become a hundred.
+    return f"{min(99, round(confidence * 100))} %"
+
+
+def duration(seconds: float, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """So much time, rounded to one unit; never less than a second."""
+    for unit_s, name, most in ((1, "seconds", 90), (60, "minutes", 90), (3600, "hours", 48)):
+        number = max(1, round(seconds / unit_s))
+        if number < most:
+            return _say(name, language, number=number)
+    return _say("days", language, number=round(seconds / 86400))
+
+
+def ago(seconds: float, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """So long before now."""
+    if seconds < 1:
+        return _say("just-now", language)
+    return _say("ago", language, duration=duration(seconds, language=language))
+
+
+def single_line(text: str, *, limit: int = LINE_CHARACTERS) -> str:
+    """The same in one line of a chat that has no others, cut where it would be too long.
+
+    Args:
+        text: one or more lines.
+        limit: no more characters than so many.
+    """
+    lines = [harmless(" ".join(line.split())) for line in text.splitlines()]
+    line = _SEPARATOR.join(line for line in lines if line)
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def label(key: str, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """A word of a platform's surface, such as a button's: the message ``label-<key>``.
+
+    Raises:
+        KeyError: there is no such word.
+    """
+    return _say(f"label-{key}", language)
+
+
+def bad_reference(
+    fault: ReferenceFault, text: str, *, prefix: str, word: str = "game", language: str = DEFAULT_LANGUAGE
+) -> str:
+    """Why a text names no channel. What was typed is quoted shortened, and harmless to a terminal."""
+    if fault is ReferenceFault.EMPTY:
+        return _say(_REFERENCE_FAULTS[fault], language, prefix=prefix, word=word)
+    return _say(_REFERENCE_FAULTS[fault], language, text=_short(text))
+
+
+def help_text(
+    *,
+    prefix: str,
+    words: Mapping[str, str] | None = None,
+    brief: bool = False,
+    language: str = DEFAULT_LANGUAGE,
+) -> str:
+    """What can be asked.
+
+    Args:
+        prefix: what a command begins with.
+        words: what the commands are called here, by their original names; only those that are on.
+        brief: in one line, without what they are for.
+        language: of the asker.
+    """
+    words = words if words is not None else {name: name for name in _FIRST_COMMANDS}
+    usages = [
+        (name, usage(name, prefix=prefix, word=words[name], language=language)) for name in _ARGUMENTS if name in words
+    ]
+    if brief:
+        return _say("help-head", language, usages=", ".join(text for _, text in usages))
+    entries = [(text, _say(f"about-{name}", language)) for name, text in usages]
+    if "game" in words:
+        verbose = usage("game", prefix=prefix, word=f"{words['game']} -v", language=language)
+        entries.insert(1, (verbose, _say("about-verbose", language)))
+    width = max((len(text) for text, _ in entries), default=0)
+    return "\n".join(f"{text:<{width}}  {about}" for text, about in entries)
+
+
+def usage(name: str, *, prefix: str, word: str | None = None, language: str = DEFAULT_LANGUAGE) -> str:
+    """How a command is written: ``!flag <channel> <right game>``.
+
+    Args:
+        name: its original one.
+        prefix: what it begins with.
+        word: what it is called here, where that differs.
+        language: of the asker.
+    """
+    arguments = [_say(argument, language) for argument in _ARGUMENTS[name]]
+    return " ".join([f"{prefix}{word or name}", *arguments])
+
+
+def written_like(name: str, *, prefix: str, word: str | None = None, language: str = DEFAULT_LANGUAGE) -> str:
+    """What to say when something is missing from a command."""
+    return _say("usage", language, usage=usage(name, prefix=prefix, word=word, language=language))
+
+
+def unrecognised(text: str, *, prefix: str, word: str = "help", language: str = DEFAULT_LANGUAGE) -> str:
+    """What to say to a command that there is none of."""
+    return _say("unrecognised", language, text=_short(prefix + text), prefix=prefix, word=word)
+
+
+def something_went_wrong(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """What to say when it is our fault; what it was stands in the log alone."""
+    return _say("failed", language)
+
+
+def model_text(rule: AnswerRule, *, language: str = DEFAULT_LANGUAGE) -> str:
     """Which model answers."""
-    return f"Model {rule.model}, which knows {_count(len(rule.labels), 'game')}."
+    return _say("model", language, model=rule.model, games=len(rule.labels))
 
 
-def opted_out(channel: str, *, frames: int) -> str:
+def games_list(
+    games: Sequence[Game], *, wanted: str = "", count: int | None = None, language: str = DEFAULT_LANGUAGE
+) -> str:
+    """Which games are known.
+
+    Args:
+        games: best first; no more than some dozens of them are named.
+        wanted: what was typed to choose among them.
+        count: how many there are, where ``games`` has not all of them.
+        language: of the asker.
+    """
+    count = max(len(games), count or 0)
+    if not games:
+        return _say("games-none", language, text=_short(wanted))
+    names = ", ".join(game_name(game, language=language) for game in games[:_LISTED_GAMES])
+    more = count - min(len(games), _LISTED_GAMES)
+    if more:
+        names += " " + _say("games-more", language, count=more)
+    return _say("games-known", language, count=count, names=names)
+
+
+def timeline_text(channel: str, sightings: Sequence[Sighting], *, language: str = DEFAULT_LANGUAGE) -> str:
+    """Which games were seen on a channel tonight, a line each, oldest first."""
+    if not sightings:
+        return _say("timeline-none", language, channel=channel)
+    lines = [_say("timeline-head", language, channel=channel)]
+    for sighting in sightings:
+        first, last = _clock(sighting.first_at), _clock(sighting.last_at)
+        game = game_name(sighting.game, language=language)
+        if first == last:
+            lines.append(_say("timeline-moment", language, first=first, game=game))
+        else:
+            lines.append(_say("timeline-span", language, first=first, last=last, game=game))
+    return "\n".join(lines)
+
+
+def flag_accepted(number: int, *, channel: str, game: Game, language: str = DEFAULT_LANGUAGE) -> str:
+    """A flag is stored, and the next training uses it."""
+    return _say("flag-accepted", language, **_flag(number, channel, game, language))
+
+
+def flag_waits(number: int, *, channel: str, game: Game, missing: int, language: str = DEFAULT_LANGUAGE) -> str:
+    """A flag is stored, and ``missing`` more moderators have to say the same."""
+    return _say("flag-waits", language, **_flag(number, channel, game, language), missing=missing)
+
+
+def flag_disputed(number: int, *, channel: str, game: Game, language: str = DEFAULT_LANGUAGE) -> str:
+    """A flag is stored, and another moderator says otherwise."""
+    return _say("flag-disputed", language, **_flag(number, channel, game, language))
+
+
+def flag_changed(number: int, *, game: Game, before: Game, language: str = DEFAULT_LANGUAGE) -> str:
+    """The same moderator had named another game before."""
+    names = {"game": game_name(game, language=language), "before": game_name(before, language=language)}
+    return _say("flag-changed", language, number=str(number), **names)
+
+
+def flag_withdrawn(number: int, *, channel: str, game: Game, language: str = DEFAULT_LANGUAGE) -> str:
+    """A flag counts no more."""
+    return _say("flag-withdrawn", language, **_flag(number, channel, game, language))
+
+
+def flag_not_found(typed: str, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """There is no flag of that number that could be withdrawn; ``typed`` need not be a number."""
+    return _say("flag-not-found", language, text=_short(typed))
+
+
+def flag_of_another(number: int, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """Who may withdraw a flag."""
+    return _say("flag-of-another", language, number=str(number))
+
+
+def nothing_to_flag(channel: str, *, prefix: str, word: str = "game", language: str = DEFAULT_LANGUAGE) -> str:
+    """A flag needs a look that it is about."""
+    return _say("flag-nothing", language, channel=_short(channel), prefix=prefix, word=word)
+
+
+def look_is_gone(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """What a button was about is no longer kept."""
+    return _say("flag-gone", language)
+
+
+def which_game(*, prefix: str, word: str = "flag", language: str = DEFAULT_LANGUAGE) -> str:
+    """A flag names no game."""
+    return _say("flag-which-game", language, usage=usage("flag", prefix=prefix, word=word, language=language))
+
+
+def only_moderators_flag(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """Who may flag, withdraw and list flags."""
+    return _say("flag-only-moderators", language)
+
+
+def did_you_mean(typed: str, games: Sequence[Game], *, language: str = DEFAULT_LANGUAGE) -> str:
+    """Which of some games was meant."""
+    names = [game_name(game, language=language) for game in games]
+    listed = names[-1]
+    if len(names) > 1:
+        listed = _say("or", language, names=", ".join(names[:-1]), last=names[-1])
+    return _say("did-you-mean", language, text=_short(typed), games=listed)
+
+
+def game_not_known(typed: str, *, prefix: str, word: str = "games", language: str = DEFAULT_LANGUAGE) -> str:
+    """No game is called anything like it."""
+    return _say("game-not-known", language, text=_short(typed), prefix=prefix, word=word)
+
+
+def flags_list(flags: Sequence[FlagRecord], *, channel: str | None = None, language: str = DEFAULT_LANGUAGE) -> str:
+    """Which flags there are, a line each.
+
+    Args:
+        flags: in the order in which they are said.
+        channel: whose flags were asked for; None for those of all.
+        language: of the asker.
+    """
+    if not flags:
+        if channel is None:
+            return _say("flags-none", language)
+        return _say("flags-none-of", language, channel=channel)
+    return "\n".join(
+        [_say("flags-head", language, count=len(flags)), *(flag_line(flag, language=language) for flag in flags)]
+    )
+
+
+def flag_line(flag: FlagRecord, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """One flag."""
+    values = _flag(flag.id, flag.channel, flag.game, language)
+    values |= {"state": _say(_STATES[flag.state], language), "by": flag.by.name, "on": flag.at.strftime("%Y-%m-%d")}
+    if flag.recognised == flag.game:
+        return _say("flag-line-right", language, **values)
+    before = game_name(flag.recognised or UNKNOWN, language=language)
+    return _say("flag-line", language, **values, before=before)
+
+
+def notice_learnt(number: int, *, channel: str, game: Game, model: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """What the moderator of a flag is told when a model was trained with it."""
+    return _say("notice-learnt", language, **_flag(number, channel, game, language), model=model)
+
+
+def watch_on(channel: str, *, every_s: float, language: str = DEFAULT_LANGUAGE) -> str:
+    """A channel is watched from now on."""
+    return _say("watch-on", language, channel=channel, duration=duration(every_s, language=language))
+
+
+def watch_on_already(channel: str, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """A channel was watched here before."""
+    return _say("watch-on-already", language, channel=channel)
+
+
+def watch_off(channel: str, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """A channel is watched no longer."""
+    return _say("watch-off", language, channel=channel)
+
+
+def watch_off_already(channel: str, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """A channel was not watched here."""
+    return _say("watch-off-already", language, channel=channel)
+
+
+def watch_list(channels: Collection[str], *, language: str = DEFAULT_LANGUAGE) -> str:
+    """What is watched here."""
+    if not channels:
+        return _say("watch-list-none", language)
+    return _say("watch-list", language, channels=", ".join(sorted(channels)))
+
+
+def watch_full(count: int, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """A place watches as many channels as it may."""
+    return _say("watch-full", language, count=count)
+
+
+def only_moderators_watch(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """Who may have a channel watched."""
+    return _say("watch-only-moderators", language)
+
+
+def mismatch(
+    channel: str, *, declared: str | None, shown: Game, since: datetime, language: str = DEFAULT_LANGUAGE
+) -> str:
+    """A watched channel shows another game than it declares.
+
+    Args:
+        channel: which.
+        declared: name of the category; None when it declares nothing.
+        shown: what is seen.
+        since: the first look that differed, UTC.
+        language: of the place.
+    """
+    values = {"channel": channel, "game": game_name(shown, language=language), "since": _clock(since)}
+    if declared is None:
+        return _say("mismatch-nothing", language, **values)
+    return _say("mismatch", language, **values, category=declared)
+
+
+def cooldown(wait_s: float, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """Somebody asks too often; told once."""
+    return _say("cooldown", language, duration=duration(wait_s, language=language))
+
+
+def command_off(word: str, *, prefix: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """A command is switched off where it was asked."""
+    return _say("command-off", language, prefix=prefix, word=_short(word))
+
+
+def only_the_operator(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """Something is for whoever runs the bot."""
+    return _say("only-operator", language)
+
+
+def opted_out(channel: str, *, frames: int, language: str = DEFAULT_LANGUAGE) -> str:
     """What to say when a channel is left alone from now on."""
-    return f"I leave {channel} alone from now on; {_count(frames, 'frame')} of it removed."
+    return _say("opted-out", language, channel=channel, frames=frames)
 
 
-def only_the_broadcaster(channel: str | None, *, prefix: str) -> str:
+def only_the_broadcaster(
+    channel: str | None, *, prefix: str, word: str = "optout", language: str = DEFAULT_LANGUAGE
+) -> str:
     """Who may have a channel left alone."""
     if channel is None:
-        return f"Say {prefix}optout in Twitch chat with the account of your channel, or ask whoever runs me."
-    return f"Only {channel} can say that, in Twitch chat, or whoever runs me."
+        return _say("opt-out-whose", language, prefix=prefix, word=word)
+    return _say("opt-out-only", language, channel=channel)
 
 
-def nothing_is_kept() -> str:
+def nothing_is_kept(*, language: str = DEFAULT_LANGUAGE) -> str:
     """What to say where there is no storage."""
-    return "I keep nothing of any channel here."
+    return _say("nothing-kept", language)
+
+
+def rejected_tile(reason: str, *, count: int = 1, language: str = DEFAULT_LANGUAGE) -> str:
+    """Why a picture of the evidence did not count.
+
+    Args:
+        reason: :attr:`bot.commands.answer.EvidenceTile.rejected`.
+        count: of adverts in a row.
+        language: of the asker.
+    """
+    if reason == "advert" and count > 1:
+        return _say("tile-adverts", language, count=count)
+    return _say(f"tile-{reason}", language)
+
+
+def _say(name: str, language: str, **values: str | int) -> str:
+    return sentence(name, language=language, values=values)
+
+
+def _flag(number: int, channel: str, game: Game, language: str) -> dict[str, str]:
+    # A text, because Fluent would write 1,234: it is a name to be typed, not an amount.
+    return {"number": str(number), "channel": channel, "game": game_name(game, language=language)}
+
+
+def _seen_against_declared(answer: Answer, verdict: Verdict, language: str) -> str:
+    parts = [seen(verdict, language=language)]
+    if answer.declared is not None:
+        parts.append(_say("declared", language, category=answer.declared.name))
+    if answer.age_s >= _OLD_S:
+        parts.append(ago(answer.age_s, language=language))
+    return _SEPARATOR.join(parts)
+
+
+def _offline(answer: Answer, language: str, now: datetime | None) -> str:
+    facts = []
+    if answer.last_seen is not None:
+        game = game_name(answer.last_seen.game, language=language)
+        if now is None:
+            facts.append(_say("last-seen", language, game=game))
+        else:
+            elapsed_s = (now - answer.last_seen.at).total_seconds()
+            facts.append(_say("last-seen-ago", language, game=game, ago=ago(elapsed_s, language=language)))
+    if answer.declared is not None:
+        facts.append(_say("last-declared", language, category=answer.declared.name))
+    if facts:
+        return _say("offline-knowing", language, channel=answer.channel, facts="; ".join(facts))
+    return _say("offline", language, channel=answer.channel)
+
+
+def _frame_lines(verdict: Verdict, language: str) -> list[str]:
+    lines = [
+        _say(
+            "frame-line",
+            language,
+            number=number,
+            game=game_name(frame.game, language=language),
+            confidence=f"{frame.confidence * 100:.2f}",
+        )
+        for number, frame in enumerate(verdict.frames, start=1)
+    ]
+    best = game_name(verdict.best.game, language=language)
+    return [*lines, _say("score-line", language, game=best, score=f"{verdict.score:.1f}")]
+
+
+def _clock(at: datetime) -> str:
+    return at.strftime("%H:%M")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _QUOTED_CHARACTERS else text[: _QUOTED_CHARACTERS - 1] + "…"
+
+
+# The command line, whose language is English.
 
 
 def what_is_on(*, collects: bool, has_credentials: bool, cron: str, time_zone: str) -> list[str]:
@@ -178,16 +632,6 @@ def migrated(migration: Migration) -> str:
     return f"The database was brought from revision {migration.before} to {migration.after}."
 
 
-def unrecognised(word: str, *, prefix: str) -> str:
-    """What to say to a command that there is none of."""
-    return f"I do not know {_quoted(prefix + word)}; {prefix}help lists what I do."
-
-
-def _percent(confidence: float) -> str:
-    # No stream is ever certain: 99.6 must not become a hundred.
-    return f"{min(99, round(confidence * 100))} %"
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
 
@@ -198,9 +642,3 @@ def size(size_bytes: int) -> str:
         if size_bytes >= unit:
             return f"{size_bytes / unit:.1f} {name}"
     return _count(size_bytes, "byte")
-
-
-def _quoted(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    short = printable if len(printable) <= _QUOTED_CHARACTERS else printable[: _QUOTED_CHARACTERS - 1] + "…"
-    return f"“{short}”"
