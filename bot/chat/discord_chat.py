@@ -1,0 +1,610 @@
+"""Discord as a chat, through discord.py: slash commands first, ``!game`` where its text may be read, or by mention.
+
+discord.py keeps a session alive and resumes it after most losses. What it leaves open is here: everything that needs
+a new session goes through one back-off, whichever way it was lost, and what will not get better ends the run with a
+sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import re
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import aiohttp
+import discord
+import yarl
+from cachetools import TTLCache
+from discord import app_commands
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+from bot.chat import discord_commands, discord_views
+from bot.commands.parser import CommandWords, parse_command
+from bot.commands.request import DEFAULT_LANGUAGE, Asker, FlagLook, Place, Reply, Request, Role
+from core.errors import ChatProblem, ChatRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine, Iterator
+
+    from tenacity import RetryCallState
+
+    from bot.chat.discord_views import Pressed, Shown
+    from bot.chat.platform import Handle
+    from bot.commands.answer import Answer
+    from bot.commands.request import Command
+
+log = logging.getLogger(__name__)
+
+Completes: TypeAlias = Callable[[str], Sequence[str] | Awaitable[Sequence[str]]]
+"""What has been typed so far -> what it could become, best first."""
+
+_NAME = "discord"
+_PICTURE_BYTES = 300_000
+_SUGGESTIONS = 25
+_SUGGESTION = 100
+_REMEMBERED = 10_000
+"""Ids of events that were taken. Discord repeats what a resumed session has missed."""
+_REMEMBERED_S = 900.0
+"""As long as the token of an interaction is good for."""
+
+_BAD_TOKEN = 4004
+_CLOSED_FOR_GOOD = {
+    _BAD_TOKEN: "Discord does not accept the bot's token; it was changed or is mistyped.",
+    4012: "Discord does not speak this version of its interface any more; a newer discord.py is needed.",
+    4013: "Discord does not know the intents that were asked for; a newer discord.py is needed.",
+}
+_CONTENT_MISSING = (
+    "The message-content intent is not granted to this bot in Discord's developer portal: "
+    "commands with a prefix are only heard where the bot is mentioned. Slash commands are not touched by that."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiscordLimits:
+    """How patient the adapter is.
+
+    Attributes:
+        first_wait_s: before the second attempt at a session, at most; it doubles from there.
+        longest_wait_s: between any two attempts.
+        steady_s: a session that lasted so long was a good one: the back-off starts anew after it.
+        identify_gap_s: between two new sessions; Discord wants 5.
+        connect_s: for a shard's connection, until the gateway's greeting.
+        hang_ups: so many of one shard within ``hang_ups_s`` are no accident: the session is given up.
+        hang_ups_s: see there.
+        drain_s: how long a session that is given up waits for answers that are under way.
+    """
+
+    first_wait_s: float = 5.0
+    longest_wait_s: float = 300.0
+    steady_s: float = 60.0
+    identify_gap_s: float = 5.0
+    connect_s: float = 60.0
+    hang_ups: int = 10
+    hang_ups_s: float = 60.0
+    drain_s: float = 20.0
+
+
+class DiscordChat:
+    """Takes commands on Discord and answers them."""
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        words: CommandWords | None = None,
+        languages: Sequence[str] = (DEFAULT_LANGUAGE,),
+        reads_messages: bool = True,
+        moderator_roles: Collection[int] = (),
+        operators: Collection[int] = (),
+        channels: Completes | None = None,
+        games: Completes | None = None,
+        draw: Callable[[Answer, str], bytes] | None = None,
+        channel_url: str = "https://www.twitch.tv/{channel}",
+        limits: DiscordLimits | None = None,
+        api_url: str | None = None,
+        gateway_url: str | None = None,
+    ) -> None:
+        """Keep the settings; nothing is opened yet.
+
+        Args:
+            token: of the bot; it is sent to Discord alone and appears in no sentence.
+            words: how commands are written in messages; what is off there is off as a slash command too.
+            languages: that commands and buttons are translated to, as two letters.
+            reads_messages: ask for the privileged message-content intent, where it is granted, to hear commands
+                without a mention.
+            moderator_roles: ids of roles that moderate, besides everybody who may delete messages.
+            operators: ids of the people whose bot this is.
+            channels: suggestions for a channel's name.
+            games: suggestions for a game's name.
+            draw: an answer and a language to the evidence mosaic, JPEG or WebP; called in a thread.
+            channel_url: of a channel's page, with ``{channel}`` in it.
+            limits: how patient to be.
+            api_url: in place of ``https://discord.com/api/v10``.
+            gateway_url: in place of ``wss://gateway.discord.gg/``.
+        """
+        self._token = token
+        self._words = words if words is not None else CommandWords()
+        self._languages = tuple(languages)
+        self._reads_messages = reads_messages
+        self._moderator_roles = frozenset(moderator_roles)
+        self._operators = frozenset(operators)
+        self._channels = channels
+        self._games = games
+        self._draw = draw
+        self._channel_url = channel_url
+        self._limits = limits if limits is not None else DiscordLimits()
+        self._api_url = api_url
+        self._gateway_url = gateway_url
+        self._client: _Client | None = None
+        self._handle: Handle | None = None
+        self._answers: asyncio.TaskGroup | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._taken: TTLCache[int, None] = TTLCache(maxsize=_REMEMBERED, ttl=_REMEMBERED_S)
+        self._identifying = asyncio.Lock()
+        self._identified_s = -self._limits.identify_gap_s
+
+    @property
+    def name(self) -> str:
+        """As in a Place."""
+        return _NAME
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all shards have a session."""
+        return self._client is not None and self._client.is_ready()
+
+    async def run(self, handle: Handle) -> None:
+        """Take commands and answer them until the task is cancelled.
+
+        Raises:
+            ChatRefused: Discord does not accept the token, or what the bot wants to hear.
+        """
+        self._handle = handle
+        with _led_to(self._api_url, self._gateway_url), _in_sentences():
+            async with asyncio.TaskGroup() as self._answers:
+                # Raised inside, it would come out wrapped in a group.
+                refused = await self._stay()
+        raise refused
+
+    async def announce(self, place: Place, reply: Reply) -> bool:
+        """Say something that nobody asked for just now."""
+        client = self._client
+        if client is None or not client.is_ready() or reply.is_silent or place.platform != _NAME:
+            return False
+        guild = client.get_guild(int(place.server)) if place.server else None
+        language = guild.preferred_locale.value if guild is not None else DEFAULT_LANGUAGE
+        shown = await self._shown(reply, language, with_text=True)
+        try:
+            await client.get_partial_messageable(int(place.id)).send(**shown.arguments())
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            log.warning("Discord did not take a message for %s: %s", place.name or place.id, _sentence(error))
+            return False
+        return True
+
+    # Sessions
+
+    async def _stay(self) -> ChatRefused:
+        while True:
+            attempts = AsyncRetrying(
+                retry=retry_if_exception(lambda e: isinstance(e, ChatProblem) and not isinstance(e, ChatRefused)),
+                wait=wait_random_exponential(multiplier=self._limits.first_wait_s, max=self._limits.longest_wait_s),
+                before_sleep=_say_why,
+            )
+            try:
+                await attempts(self._session)
+            except ChatRefused as refused:
+                return refused
+
+    async def _session(self) -> None:
+        """One session from its start to its end; returns when it was a good one.
+
+        Raises:
+            ChatProblem: it did not come about, or did not last.
+            ChatRefused: and never will.
+        """
+        client = _Client(self, content=self._reads_messages)
+        try:
+            problem = await self._ended(client)
+        finally:
+            self._client = None
+        if isinstance(problem, ChatRefused) or not client.was_steady:
+            raise problem
+        log.warning("%s", problem)
+
+    async def _ended(self, client: _Client) -> ChatProblem:
+        """Why a session ended, or did not begin."""
+        try:
+            async with client:
+                self._client = client
+                try:
+                    await client.start(self._token)
+                except asyncio.CancelledError:
+                    client.drains = False
+                    raise
+        except _ContentMissing as missing:
+            self._reads_messages = False
+            return missing
+        except discord.PrivilegedIntentsRequired:
+            if not self._reads_messages:
+                return ChatRefused("Discord refuses the intents that the bot asks for.")
+            self._reads_messages = False
+            return _ContentMissing(_CONTENT_MISSING)
+        except discord.LoginFailure:
+            return ChatRefused(_CLOSED_FOR_GOOD[_BAD_TOKEN])
+        except discord.ConnectionClosed as closed:
+            if closed.code in _CLOSED_FOR_GOOD:
+                return ChatRefused(_CLOSED_FOR_GOOD[closed.code])
+            return ChatProblem(f"Discord ended the session with code {closed.code}.")
+        except ChatProblem as problem:
+            return problem
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            return ChatProblem(f"Discord cannot be reached: {_sentence(error)}")
+        return client.problem or ChatProblem("Discord ended the session.")
+
+    async def identify_turn(self) -> None:
+        """Wait until a new session may be asked for."""
+        async with self._identifying:
+            await asyncio.sleep(self._identified_s + self._limits.identify_gap_s - time.monotonic())
+            self._identified_s = time.monotonic()
+
+    async def drained(self) -> None:
+        """Wait for the answers that are under way, for a while."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._limits.drain_s)
+
+    # What comes in
+
+    def take(self, interaction: Pressed, command: Command, *, private: bool) -> None:
+        """Answer a command, once."""
+        if self._is_first(interaction.id):
+            self._start(self._answer(interaction, command, private=private))
+
+    async def ask_for_game(self, interaction: Pressed, look: str) -> None:
+        """Open the form for the right game, once."""
+        if self._is_first(interaction.id):
+            with _lost("form"):
+                await interaction.response.send_modal(
+                    discord_views.right_game_form(look, language=interaction.locale.value)
+                )
+
+    async def ask_about_message(self, interaction: Pressed, message: discord.Message) -> None:
+        """Open the form for the look that one of our own messages is from."""
+        ours = interaction.client.user is not None and message.author.id == interaction.client.user.id
+        look = discord_views.look_of(message) if ours else None
+        if look is not None:
+            await self.ask_for_game(interaction, look)
+        elif self._is_first(interaction.id):
+            text = discord_views.label("no-answer-of-mine", language=interaction.locale.value)
+            with _lost("answer"):
+                await interaction.response.send_message(text, ephemeral=True)
+
+    def take_form(self, interaction: Pressed) -> None:
+        """Answer a form that was sent in, whichever process opened it."""
+        data: dict[str, Any] = dict(interaction.data or {})
+        look = discord_views.look_of_form(str(data.get("custom_id")))
+        if look is not None:
+            game = discord_views.sent_in(data.get("components"))
+            self.take(interaction, FlagLook(look=look, game=game), private=True)
+
+    def take_message(self, message: discord.Message, *, me: int) -> None:
+        """Answer a message, if it is a command."""
+        if message.author.bot or message.webhook_id is not None:
+            return
+        text, mentions = re.subn(rf"^\s*<@!?{me}>\s*", "", message.content)
+        if mentions and not text.startswith(self._words.prefix):
+            text = f"{self._words.prefix}{text}"
+        command = parse_command(text, words=self._words)
+        if command is not None and self._is_first(message.id):
+            self._start(self._answer_message(message, command))
+
+    async def suggestions(self, typed: str, *, games: bool) -> list[app_commands.Choice[str]]:
+        """What may be typed on; nothing when that cannot be told just now."""
+        complete = self._games if games else self._channels
+        if complete is None:
+            return []
+        found = complete(typed)
+        names = await found if inspect.isawaitable(found) else found
+        fitting = [name for name in dict.fromkeys(names) if 0 < len(name) <= _SUGGESTION]
+        return [app_commands.Choice(name=name, value=name) for name in fitting[:_SUGGESTIONS]]
+
+    def _is_first(self, event_id: int) -> bool:
+        if event_id in self._taken:
+            return False
+        self._taken[event_id] = None
+        return True
+
+    def _start(self, answering: Coroutine[Any, Any, None]) -> None:
+        if self._answers is None:
+            answering.close()
+            return
+        task = self._answers.create_task(answering)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    # What goes out
+
+    async def _answer(self, interaction: Pressed, command: Command, *, private: bool) -> None:
+        with _lost("answer"):
+            await interaction.response.defer(ephemeral=private, thinking=True)
+            language = interaction.locale.value
+            reply = await self._reply(
+                Request(
+                    command=command,
+                    asker=self._asker(interaction.user, interaction.permissions, language),
+                    place=_place(interaction.channel, interaction.guild_id, channel_id=interaction.channel_id),
+                )
+            )
+            if reply.is_silent:
+                await interaction.delete_original_response()
+                return
+            shown = await self._shown(reply, language)
+            if reply.private and not private:
+                # What is to come was announced to everybody; only after that is gone can it be for one alone.
+                await interaction.delete_original_response()
+                await interaction.followup.send(**shown.arguments(), ephemeral=True)
+                return
+            arguments = shown.arguments()
+            if "file" in arguments:
+                arguments["attachments"] = [arguments.pop("file")]
+            await interaction.edit_original_response(**arguments)
+
+    async def _answer_message(self, message: discord.Message, command: Command) -> None:
+        with _lost("answer"):
+            member = message.author if isinstance(message.author, discord.Member) else None
+            permissions = member.guild_permissions if member is not None else discord.Permissions.none()
+            language = message.guild.preferred_locale.value if message.guild is not None else DEFAULT_LANGUAGE
+            reply = await self._reply(
+                Request(
+                    command=command,
+                    asker=self._asker(message.author, permissions, language),
+                    place=_place(
+                        message.channel, message.guild.id if message.guild else None, channel_id=message.channel.id
+                    ),
+                )
+            )
+            if reply.is_silent:
+                return
+            shown = await self._shown(reply, language)
+            await message.channel.send(
+                **shown.arguments(),
+                reference=message.to_reference(fail_if_not_exists=False),
+                # Sent again after a fault of the network, it is still one message.
+                nonce=str(message.id),
+            )
+
+    async def _reply(self, request: Request) -> Reply:
+        if self._handle is None:
+            raise RuntimeError("nobody handles commands yet")
+        try:
+            return await self._handle(request)
+        except Exception:
+            log.exception("answering %s failed", type(request.command).__name__)
+            return Reply(text=discord_views.label("went-wrong", language=request.asker.language), private=True)
+
+    async def _shown(self, reply: Reply, language: str, *, with_text: bool = False) -> Shown:
+        return discord_views.shown(
+            reply,
+            picture=await self._picture(reply.answer, language),
+            channel_url=self._channel_url,
+            language=language,
+            with_text=with_text,
+        )
+
+    async def _picture(self, answer: Answer | None, language: str) -> bytes | None:
+        if self._draw is None or answer is None or answer.verdict is None or not answer.evidence:
+            return None
+        try:
+            picture = await asyncio.to_thread(self._draw, answer, language)
+        except Exception:
+            log.exception("drawing the evidence of %s failed", answer.channel)
+            return None
+        if len(picture) > _PICTURE_BYTES:
+            log.warning("The evidence of %s is left out: %d bytes are too many.", answer.channel, len(picture))
+            return None
+        return picture
+
+    def _asker(self, user: discord.User | discord.Member, permissions: discord.Permissions, language: str) -> Asker:
+        role = Role.VIEWER
+        if user.id in self._operators:
+            role = Role.OPERATOR
+        elif permissions.manage_messages or (
+            isinstance(user, discord.Member) and any(user.get_role(role_id) for role_id in self._moderator_roles)
+        ):
+            role = Role.MODERATOR
+        return Asker(platform=_NAME, id=str(user.id), name=user.display_name, role=role, language=language)
+
+    @property
+    def limits(self) -> DiscordLimits:
+        """How patient the adapter is."""
+        return self._limits
+
+    @property
+    def words(self) -> CommandWords:
+        """How commands are written."""
+        return self._words
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """That commands are translated to."""
+        return self._languages
+
+
+class _ContentMissing(ChatProblem):
+    """The message-content intent is not granted: the next session does without."""
+
+
+class _Client(discord.AutoShardedClient):
+    """One session of all shards; it hands on what comes in, and ends when it is not worth going on with."""
+
+    def __init__(self, chat: DiscordChat, *, content: bool) -> None:
+        super().__init__(
+            intents=discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=content),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+            chunk_guilds_at_startup=False,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            shard_connect_timeout=chat.limits.connect_s,
+        )
+        self.problem: ChatProblem | None = None
+        self.drains = True
+        self._chat = chat
+        self._ready_s: float | None = None
+        self._launched: set[int] = set()
+        self._hang_ups: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=chat.limits.hang_ups))
+        self.tree = discord_commands.tree(self, chat, words=chat.words, languages=chat.languages)
+
+    @property
+    def was_steady(self) -> bool:
+        """Whether the session lasted."""
+        return self._ready_s is not None and time.monotonic() - self._ready_s >= self._chat.limits.steady_s
+
+    # What the library calls before a session
+
+    async def setup_hook(self) -> None:
+        flags = self.application_flags
+        if self.intents.message_content and not (
+            flags.gateway_message_content or flags.gateway_message_content_limited
+        ):
+            raise _ContentMissing(_CONTENT_MISSING)
+        starts = await self.fetch_session_start_limits()
+        if starts.remaining < 1:
+            # Discord changes the token of a bot that goes on.
+            raise ChatProblem(
+                f"Discord allows no new session for another {starts.reset_after // 1000} s: too many were begun."
+            )
+        self.add_dynamic_items(discord_views.AnswerButton, discord_views.ChoiceSelect)
+        if await discord_commands.sync_if_changed(self.tree):
+            log.info("Discord was told of the commands, which had changed.")
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:  # noqa: ARG002
+        await self._chat.identify_turn()
+
+    async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
+        # The library tries for ever, every 5 s, and each time one call deeper. The second time is our back-off's.
+        if shard_id in self._launched:
+            raise ChatProblem("Discord's gateway cannot be reached.")
+        self._launched.add(shard_id)
+        await super().launch_shard(gateway, shard_id, initial=initial)
+
+    async def close(self) -> None:
+        if self.drains:
+            self.drains = False
+            await self._chat.drained()
+        await super().close()
+
+    # What comes in
+
+    async def on_ready(self) -> None:
+        self._ready_s = time.monotonic()
+        log.info("Connected to Discord as %s, in %d server(s).", self.user, len(self.guilds))
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        hang_ups = self._hang_ups[shard_id]
+        hang_ups.append(time.monotonic())
+        limits = self._chat.limits
+        # The library resumes at once and without end.
+        if len(hang_ups) == limits.hang_ups and hang_ups[-1] - hang_ups[0] < limits.hang_ups_s and not self.problem:
+            self.problem = ChatProblem(f"Discord hung up {limits.hang_ups} times in a row.")
+            await self.close()
+
+    async def on_message(self, message: discord.Message) -> None:
+        if self.user is not None:
+            self._chat.take_message(message, me=self.user.id)
+
+    async def on_interaction(self, interaction: Pressed) -> None:
+        if interaction.type is discord.InteractionType.modal_submit:
+            self._chat.take_form(interaction)
+
+    def take(self, interaction: Pressed, command: Command, *, private: bool) -> None:
+        """Answer what a button stands for."""
+        self._chat.take(interaction, command, private=private)
+
+    async def ask_for_game(self, interaction: Pressed, look: str) -> None:
+        """Open the form that a button stands for."""
+        await self._chat.ask_for_game(interaction, look)
+
+
+def _place(channel: object, server_id: int | None, *, channel_id: int | None) -> Place:
+    return Place(
+        platform=_NAME,
+        id=str(channel_id or ""),
+        server=str(server_id or ""),
+        name=str(getattr(channel, "name", None) or ""),
+    )
+
+
+@contextlib.contextmanager
+def _led_to(api_url: str | None, gateway_url: str | None) -> Iterator[None]:
+    """Lead the library elsewhere, and back. It has its addresses in its classes alone."""
+    # A name of its own for each, because the classes are Any to nobody but us.
+    route, socket, asset = discord.http.Route, discord.gateway.DiscordWebSocket, discord.asset.Asset
+    before = route.BASE, socket.DEFAULT_GATEWAY, asset.BASE
+    if api_url is not None:
+        route.BASE = api_url.rstrip("/")
+        asset.BASE = str(yarl.URL(api_url).origin())
+    if gateway_url is not None:
+        socket.DEFAULT_GATEWAY = yarl.URL(gateway_url)
+    try:
+        yield
+    finally:
+        route.BASE, socket.DEFAULT_GATEWAY, asset.BASE = before
+
+
+class _Sentences(logging.Filter):
+    """Makes one line of what the library logs of a lost connection."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, discord.DiscordException | aiohttp.ClientError | OSError):
+            record.msg, record.args = f"{record.getMessage()} ({_sentence(error)})", None
+            record.exc_info = record.exc_text = None
+        return True
+
+
+@contextlib.contextmanager
+def _in_sentences() -> Iterator[None]:
+    sentences = _Sentences()
+    loggers = [logging.getLogger(f"discord.{name}") for name in ("client", "gateway", "http", "shard", "state")]
+    for logger in loggers:
+        logger.addFilter(sentences)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(sentences)
+
+
+@contextlib.contextmanager
+def _lost(what: str) -> Iterator[None]:
+    """What Discord did not take is logged; there is nobody left to tell."""
+    try:
+        yield
+    except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError) as error:
+        # A RuntimeError is aiohttp's, of a session that was closed meanwhile.
+        log.warning("Discord did not take an %s: %s", what, _sentence(error))
+
+
+def _say_why(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    wait_s = state.next_action.sleep if state.next_action is not None else 0.0
+    log.warning("%s The next attempt is in %.0f s.", error, wait_s)
+
+
+def _sentence(error: BaseException) -> str:
+    """An exception of the library without addresses: those of interactions hold tokens."""
+    match error:
+        case discord.HTTPException():
+            return f"HTTP {error.status}, code {error.code}"
+        case discord.ConnectionClosed():
+            return f"the gateway was closed with code {error.code}"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}"
+        case _:
+            return type(error).__name__
