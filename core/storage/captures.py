@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, and_, case, delete, distinct, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
 
 from core.errors import StorageError
 from core.games import NOT_A_GAME, UNKNOWN, Game
@@ -200,6 +201,20 @@ def has_opted_out() -> ColumnElement[bool]:
     )
     by_id = OptOutRow.platform_id == BroadcasterRow.platform_id
     return select(OptOutRow.id).where(or_(by_login, by_id)).exists()
+
+
+def is_latest_recognition() -> ColumnElement[bool]:
+    """Whether a :class:`RecognitionRow` is what the last model said of a :class:`CaptureRow`."""
+    one = aliased(RecognitionRow)
+    latest = (
+        select(one.id)
+        .where(one.capture_id == CaptureRow.id)
+        .order_by(one.at.desc(), one.id.desc())
+        .limit(1)
+        .correlate(CaptureRow)
+        .scalar_subquery()
+    )
+    return RecognitionRow.id == latest
 
 
 def channel_of() -> ColumnElement[str]:

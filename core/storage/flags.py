@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from core.games import UNKNOWN, Game
 from core.storage.audit import add_to_audit
-from core.storage.captures import channel_of, game_of_person, has_opted_out
+from core.storage.captures import channel_of, game_of_person, has_opted_out, is_latest_recognition
 from core.storage.records import (
     AcceptRule,
     AuditEntry,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from core.storage.database import Database
+
+_BATCH = 500
+"""Flags in one statement; databases have a limit."""
 
 STANDING = (FlagState.OPEN, FlagState.ACCEPTED)
 """States of flags that count, and that keep the capture's pixels."""
@@ -145,14 +148,16 @@ class FlagStore:
             else:
                 before = await session.get_one(GameRow, row.game_id)
                 was = Game(id=before.id, name=before.name)
-            repeated = row.state in STANDING and row.game_id == right.id
-            if not repeated:
+            if row.state in STANDING and row.game_id == right.id:
+                # Said before, and perhaps trusted before, as in another place.
+                row.moderates_channel = row.moderates_channel or by.moderates_channel
+            else:
+                row.game_id, row.recognition_id = right.id, capture.recognition_id
                 row.state, row.reason, row.state_at = FlagState.OPEN, FlagReason.WAITING, at
+                row.moderates_channel = by.moderates_channel
+                row.place, row.server, row.at = place, server, at
                 row.used_by = row.used_at = row.told_at = row.telling_until = None
-            row.recognition_id = capture.recognition_id
-            row.game_id = right.id
-            row.by_name, row.moderates_channel = by.name, by.moderates_channel
-            row.place, row.server, row.at = place, server, at
+            row.by_name = by.name
             await session.flush()
             standing = await self._settle(session, capture.id, at=at)
             add_to_audit(
@@ -201,20 +206,21 @@ class FlagStore:
             The flag as it is now, also when it was withdrawn before; None when there is none of this number, it was
             rejected, or they may not.
         """
+        one = _flags().where(FlagRow.id == flag_id)
         async with self._database.writing(one_at_a_time=True) as session:
-            row = await session.get(FlagRow, flag_id)
-            if row is None or row.state is FlagState.REJECTED:
+            found = (await session.execute(one)).one_or_none()
+            if found is None or found.FlagRow.state is FlagState.REJECTED:
                 return None
+            row = found.FlagRow
             own = (row.platform, row.by_id) == (by.platform, by.id)
             if not own and not may_withdraw_others:
                 return None
-            if row.state is not FlagState.WITHDRAWN:
-                row.state = FlagState.WITHDRAWN
-                row.reason = FlagReason.WITHDRAWN if own else FlagReason.REVOKED
-                row.state_at = at
-                await session.flush()
-                await self._settle(session, row.capture_id, at=at)
-            record = _record((await session.execute(_flags().where(FlagRow.id == flag_id))).one())
+            if row.state is FlagState.WITHDRAWN:
+                return _record(found)
+            row.state, row.reason = FlagState.WITHDRAWN, FlagReason.WITHDRAWN if own else FlagReason.REVOKED
+            row.state_at = at
+            await session.flush()
+            await self._settle(session, row.capture_id, at=at)
             add_to_audit(
                 session,
                 AuditEntry(
@@ -224,11 +230,11 @@ class FlagStore:
                     by=by.id,
                     by_name=by.name,
                     action="withdraw",
-                    subject=record.channel,
-                    detail={"flag": flag_id, "look": record.look, "game": record.game.id, "own": own},
+                    subject=found.channel,
+                    detail={"flag": flag_id, "look": found.key, "game": row.game_id, "own": own},
                 ),
             )
-            return record
+            return _record(found)
 
     async def find(self, flag_id: int) -> FlagRecord | None:
         """A flag by its number, whatever became of it."""
@@ -250,13 +256,18 @@ class FlagStore:
         Returns:
             How many accepted flags are used for the first time so.
         """
+        ids = sorted(set(flag_ids))
+        used = 0
         async with self._database.writing() as session:
-            result = await session.execute(
-                update(FlagRow)
-                .where(FlagRow.id.in_(list(flag_ids)), FlagRow.state == FlagState.ACCEPTED, FlagRow.used_by.is_(None))
-                .values(used_by=model, used_at=at)
-            )
-            return _changed(result)
+            for start in range(0, len(ids), _BATCH):
+                batch = FlagRow.id.in_(ids[start : start + _BATCH])
+                result = await session.execute(
+                    update(FlagRow)
+                    .where(batch, FlagRow.state == FlagState.ACCEPTED, FlagRow.used_by.is_(None))
+                    .values(used_by=model, used_at=at)
+                )
+                used += _changed(result)
+        return used
 
     async def notices_due(
         self, *, limit: int, lease_s: float, platforms: Collection[str] | None = None
@@ -279,15 +290,12 @@ class FlagStore:
             due = and_(due, FlagRow.platform.in_(platforms))
         next_ones = select(FlagRow.id).where(due).order_by(FlagRow.used_at, FlagRow.id).limit(limit)
         async with self._database.writing() as session:
-            # Of many who try this at once, the first changes what the others look for.
-            taken = list(
-                await session.scalars(
-                    update(FlagRow)
-                    .where(FlagRow.id.in_(next_ones), due)
-                    .values(telling_until=self._database.clock(plus_s=lease_s))
-                    .returning(FlagRow.id)
-                    .execution_options(synchronize_session=False)
-                )
+            taken = list(await session.scalars(next_ones.with_for_update(skip_locked=True)))
+            await session.execute(
+                update(FlagRow)
+                .where(FlagRow.id.in_(taken))
+                .values(telling_until=self._database.clock(plus_s=lease_s))
+                .execution_options(synchronize_session=False)
             )
             rows = await session.execute(_flags().where(FlagRow.id.in_(taken)).order_by(FlagRow.used_at, FlagRow.id))
             return tuple(_record(row) for row in rows)
@@ -356,14 +364,6 @@ class FlagStore:
 
 def _looks() -> Select[Any]:
     """Captures of all who have not opted out, with what the latest model said."""
-    latest = (
-        select(RecognitionRow.id)
-        .where(RecognitionRow.capture_id == CaptureRow.id)
-        .order_by(RecognitionRow.at.desc(), RecognitionRow.id.desc())
-        .limit(1)
-        .correlate(CaptureRow)
-        .scalar_subquery()
-    )
     frames = (
         select(func.count())
         .select_from(FrameRow)
@@ -385,7 +385,7 @@ def _looks() -> Select[Any]:
             frames.label("frames"),
         )
         .join(BroadcasterRow, BroadcasterRow.id == CaptureRow.broadcaster_id)
-        .outerjoin(RecognitionRow, RecognitionRow.id == latest)
+        .outerjoin(RecognitionRow, is_latest_recognition())
         .outerjoin(GameRow, GameRow.id == RecognitionRow.game_id)
         .where(~has_opted_out())
     )

@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.orm import aliased
 
 from core.games import UNKNOWN, Game
-from core.storage.captures import has_opted_out
+from core.storage.captures import has_opted_out, is_latest_recognition
 from core.storage.records import LabelSource, Seen, Sighting
 from core.storage.tables import BroadcasterRow, CaptureRow, GameRow, LabelRow, RecognitionRow
 
@@ -79,14 +79,6 @@ class SightingStore:
 
 def _looks_at(login: str) -> Select[Any]:
     """Captures of a channel that a model has looked at, latest first."""
-    ranked = select(
-        RecognitionRow.capture_id,
-        RecognitionRow.game_id,
-        RecognitionRow.confidence,
-        func.row_number()
-        .over(partition_by=RecognitionRow.capture_id, order_by=(RecognitionRow.at.desc(), RecognitionRow.id.desc()))
-        .label("rank"),
-    ).subquery()
     flagged, kept = aliased(LabelRow), aliased(LabelRow)
     said = func.coalesce(kept.game_id, flagged.game_id)
     return (
@@ -94,15 +86,15 @@ def _looks_at(login: str) -> Select[Any]:
             CaptureRow.at,
             GameRow.id,
             GameRow.name,
-            ranked.c.confidence,
+            RecognitionRow.confidence,
             case((said.is_not(None), True), else_=False).label("by_people"),
         )
         .select_from(CaptureRow)
         .join(BroadcasterRow, BroadcasterRow.id == CaptureRow.broadcaster_id)
-        .join(ranked, and_(ranked.c.capture_id == CaptureRow.id, ranked.c.rank == 1))
+        .join(RecognitionRow, is_latest_recognition())
         .outerjoin(flagged, and_(flagged.capture_id == CaptureRow.id, flagged.source == LabelSource.FLAG))
         .outerjoin(kept, and_(kept.capture_id == CaptureRow.id, kept.source == LabelSource.KEEPER))
-        .outerjoin(GameRow, GameRow.id == func.coalesce(said, ranked.c.game_id))
+        .outerjoin(GameRow, GameRow.id == func.coalesce(said, RecognitionRow.game_id))
         .where(BroadcasterRow.login == login.casefold(), ~has_opted_out())
         .order_by(CaptureRow.at.desc(), CaptureRow.id.desc())
     )

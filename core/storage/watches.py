@@ -96,18 +96,17 @@ class WatchStore:
         free = and_(WatchRow.due_at <= clock, or_(WatchRow.lease_until.is_(None), WatchRow.lease_until < clock))
         next_ones = select(WatchRow.id).where(free).order_by(WatchRow.due_at, WatchRow.id).limit(limit)
         async with self._database.writing() as session:
-            # Of many who try this at once, the first changes what the others look for.
-            rows = await session.scalars(
+            taken = list(await session.scalars(next_ones.with_for_update(skip_locked=True)))
+            await session.execute(
                 update(WatchRow)
-                .where(WatchRow.id.in_(next_ones), free)
+                .where(WatchRow.id.in_(taken))
                 .values(holder=holder, attempt=WatchRow.attempt + 1, lease_until=self._database.clock(plus_s=lease_s))
-                .returning(WatchRow)
                 .execution_options(synchronize_session=False)
             )
-            taken = sorted(rows, key=lambda row: (row.due_at, row.id))
-            return tuple(
-                DueWatch(id=row.id, watch=_watch(row), state=_state(row), attempt=row.attempt) for row in taken
+            rows = await session.scalars(
+                select(WatchRow).where(WatchRow.id.in_(taken)).order_by(WatchRow.due_at, WatchRow.id)
             )
+            return tuple(DueWatch(id=row.id, watch=_watch(row), state=_state(row), attempt=row.attempt) for row in rows)
 
     async def done(self, due: DueWatch, *, holder: str, state: WatchState, again_in_s: float) -> bool:
         """Keep what a look has left, and give the watch back.

@@ -7,11 +7,16 @@ import shutil
 
 import pytest
 
+from core.storage.audit import AuditStore
 from core.storage.captures import CaptureStore
 from core.storage.database import Database
+from core.storage.flags import FlagStore
 from core.storage.frame_store import FolderFrameStore
 from core.storage.nights import NightStore
+from core.storage.sightings import SightingStore
+from core.storage.tokens import TokenStore
 from core.storage.upkeep import Upkeep
+from core.storage.watches import WatchStore
 
 
 async def _migrate(url: str) -> None:
@@ -89,3 +94,28 @@ def nights(database):
 @pytest.fixture
 def upkeep(database, frames):
     return Upkeep(database, frames)
+
+
+@pytest.fixture
+def flags(database):
+    return FlagStore(database)
+
+
+@pytest.fixture
+def sightings(database):
+    return SightingStore(database)
+
+
+@pytest.fixture
+def watches(database):
+    return WatchStore(database)
+
+
+@pytest.fixture
+def tokens(database):
+    return TokenStore(database)
+
+
+@pytest.fixture
+def audit(database):
+    return AuditStore(database)
