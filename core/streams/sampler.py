@@ -12,11 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
+import cv2
+import numpy as np
 
 from core.errors import (
     AdvertsOnly,
@@ -43,7 +45,7 @@ from core.streams.playlist import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from core.streams.reference import StreamRef
     from core.streams.resolve import ResolvedStream, StreamResolver
@@ -67,6 +69,9 @@ _FIRST_RANGE_UNKNOWN_BYTES = 48 << 10
 
 _READ_BUFFER_BYTES = 16 << 10
 """aiohttp reads up to twice this ahead of us: bytes that are fetched for nothing when the server ignores Range."""
+
+_THUMBNAIL_PX = (160, 90)
+"""Width and height of what is kept of a rejected picture: a quarter of the memory of a stored one."""
 
 _DRAIN_S = 0.25
 """To read the rest of an asked-for range after its keyframe is complete, so that the connection can serve again."""
@@ -112,6 +117,30 @@ class Rejected:
     failed: int = 0
 
 
+class Reason(StrEnum):
+    """Why a segment of the window gave no frame of the sample."""
+
+    ADVERT = "advert"
+    BLACK = "black"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectedSegment:
+    """A segment of the window that gave no frame of the sample, for showing to a person.
+
+    Attributes:
+        at_s: as of :class:`core.frames.Frame`.
+        reason: why.
+        thumbnail: what was decoded, uint8 RGB of shape (90, 160, 3); None where nothing was.
+    """
+
+    at_s: float
+    reason: Reason
+    thumbnail: RgbPicture | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimings:
     """Milliseconds of each step.
@@ -142,6 +171,7 @@ class Sample:
         bytes_fetched: of all answers' bodies, resolving included.
         segment_bytes: of these, media and initialization segments.
         elapsed: time of each step.
+        left_out: one by one what ``rejected`` counts, oldest first.
     """
 
     channel: str
@@ -152,6 +182,7 @@ class Sample:
     bytes_fetched: int
     segment_bytes: int
     elapsed: StepTimings
+    left_out: tuple[RejectedSegment, ...] = ()
 
 
 class StreamSampler:
@@ -199,21 +230,17 @@ class StreamSampler:
         listed_at = loop.time()
         first_bytes = first_range_bytes(rendition)
         await self._fetch(walk, segments, first_bytes, min(listed_at + self._limits.segments_s, ends_at))
-        frames, black, duplicates = await loop.run_in_executor(self._threads, _worth_keeping, walk.frames)
+        frames, rejected = await loop.run_in_executor(self._threads, _worth_keeping, walk.frames)
         fetched_at = loop.time()
         if not frames:
             raise walk.problem(tried=len(segments))
+        left_out = _left_out(window, (one for one in segments if one not in walk.decoded), rejected)
         return Sample(
             channel=ref.channel,
             frames=frames,
             rendition=rendition,
             window_s=window.duration_s,
-            rejected=Rejected(
-                adverts=sum(segment.advert for segment in window.segments),
-                black=black,
-                duplicates=duplicates,
-                failed=len(segments) - len(walk.frames),
-            ),
+            rejected=_counted(left_out),
             bytes_fetched=walk.bytes_fetched,
             segment_bytes=walk.segment_bytes,
             elapsed=StepTimings(
@@ -222,6 +249,7 @@ class StreamSampler:
                 segments_ms=(fetched_at - listed_at) * 1e3,
                 decode_ms=walk.decode_s * 1e3,
             ),
+            left_out=left_out,
         )
 
     async def _resolve(self, ref: StreamRef, ends_at: float) -> ResolvedStream:
@@ -301,6 +329,7 @@ class StreamSampler:
                         walk.failures[segment] = _Failure.of(error)
                         return
                     walk.frames.append(Frame(picture=picture, at_s=segment.at_s))
+                    walk.decoded.add(segment)
                     if len(walk.frames) == enough and not deadline.expired():
                         deadline.reschedule(min(ends_at, loop.time() + self._limits.straggler_s))
 
@@ -470,6 +499,7 @@ class _Walk:
     segment_bytes: int = 0
     decode_s: float = 0.0
     frames: list[Frame] = field(default_factory=list)
+    decoded: set[Segment] = field(default_factory=set)
     failures: dict[Segment, _Failure] = field(default_factory=dict)
 
     def problem(self, *, tried: int) -> StreamProblem:
@@ -516,15 +546,40 @@ def _decoded(keyframe: Keyframe) -> tuple[RgbPicture, float]:
     return picture, time.perf_counter() - started
 
 
-def _worth_keeping(frames: list[Frame]) -> tuple[tuple[Frame, ...], int, int]:
-    """The frames that show something new, oldest first; how many were black; how many were duplicates."""
+def _worth_keeping(frames: list[Frame]) -> tuple[tuple[Frame, ...], tuple[RejectedSegment, ...]]:
+    """The frames that show something new, oldest first, and the others."""
     kept: list[Frame] = []
-    black = duplicates = 0
+    rejected: list[RejectedSegment] = []
     for frame in sorted(frames, key=lambda frame: frame.at_s):
         if is_black(frame.picture):
-            black += 1
+            reason = Reason.BLACK
         elif any(is_duplicate(frame.picture, other.picture) for other in kept):
-            duplicates += 1
+            reason = Reason.DUPLICATE
         else:
             kept.append(frame)
-    return tuple(kept), black, duplicates
+            continue
+        rejected.append(RejectedSegment(at_s=frame.at_s, reason=reason, thumbnail=_thumbnail(frame.picture)))
+    return tuple(kept), tuple(rejected)
+
+
+def _thumbnail(picture: RgbPicture) -> RgbPicture:
+    return np.asarray(cv2.resize(picture, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _left_out(
+    window: LiveWindow, failed: Iterable[Segment], rejected: Iterable[RejectedSegment]
+) -> tuple[RejectedSegment, ...]:
+    """All that gave no frame, oldest first."""
+    adverts = (RejectedSegment(at_s=one.at_s, reason=Reason.ADVERT) for one in window.segments if one.advert)
+    nothing = (RejectedSegment(at_s=one.at_s, reason=Reason.FAILED) for one in failed)
+    return tuple(sorted((*adverts, *nothing, *rejected), key=lambda one: one.at_s))
+
+
+def _counted(left_out: tuple[RejectedSegment, ...]) -> Rejected:
+    reasons = [one.reason for one in left_out]
+    return Rejected(
+        adverts=reasons.count(Reason.ADVERT),
+        black=reasons.count(Reason.BLACK),
+        duplicates=reasons.count(Reason.DUPLICATE),
+        failed=reasons.count(Reason.FAILED),
+    )

@@ -12,7 +12,7 @@ import pytest
 from core.errors import AdvertsOnly, StreamBlack, StreamOffline, StreamRestricted, StreamTooSlow, StreamUnreachable
 from core.frames import to_stored
 from core.streams import sampler as sampler_module
-from core.streams.sampler import SamplingLimits, StreamSampler, first_range_bytes
+from core.streams.sampler import Reason, Rejected, SamplingLimits, StreamSampler, first_range_bytes
 from tests.core.streams import footage
 from tests.core.streams.stage import CHANNEL, FixedResolver, Stage, media_playlist
 
@@ -111,6 +111,26 @@ async def test_black_and_repeated_pictures_are_dropped_and_counted(stage, sample
     taken = await sample()
     assert_frames_show(taken.frames, [footage.transport_stream(1), footage.transport_stream(2)])
     assert (taken.rejected.black, taken.rejected.duplicates) == (1, 1)
+
+
+async def test_what_was_left_out_is_there_for_showing_in_the_order_of_the_stream(stage, sample):
+    broadcast(stage, [footage.transport_stream(seed) for seed in (1, -1, 1, 2, 3)])
+    stage.handlers["/4.ts"] = stage.gives(b"nothing of a segment")
+    titles = ("", "", "", "", "", "Amazon|1", "Amazon|1")
+    lines = [f"#EXTINF:2,{title}\n{at}.ts" for at, title in enumerate(titles)]
+    stage.handlers[LIVE] = stage.gives("#EXTM3U\n" + "\n".join(lines))
+    taken = await sample()
+    assert [(one.at_s, one.reason, one.thumbnail is not None) for one in taken.left_out] == [
+        (2, Reason.BLACK, True),
+        (4, Reason.DUPLICATE, True),
+        (8, Reason.FAILED, False),
+        (10, Reason.ADVERT, False),
+        (12, Reason.ADVERT, False),
+    ]
+    assert taken.rejected == Rejected(adverts=2, black=1, duplicates=1, failed=1)
+    repeated = taken.left_out[1].thumbnail
+    assert repeated.shape == (90, 160, 3)
+    assert abs(float(repeated.mean()) - float(taken.frames[0].picture.mean())) < 3
 
 
 async def test_adverts_are_never_fetched(stage, sample):
