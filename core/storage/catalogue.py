@@ -28,7 +28,7 @@ class GameCatalogue:
         query = (
             select(GameRow.id, GameRow.name, GameAliasRow.name.label("alias"))
             .outerjoin(GameAliasRow, GameAliasRow.game_id == GameRow.id)
-            .where(or_(GameRow.is_game.is_(None), GameRow.is_game))
+            .where(or_(GameRow.is_game.is_(None), GameRow.is_game.is_(True)))
         )
         names: dict[Game, set[str]] = defaultdict(set)
         async with self._database.reading() as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import alembic.op
@@ -13,15 +14,22 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 import core.storage
 from core.errors import SchemaOutdated, StorageError
+from core.games import Game
 from core.storage.database import Database
-from core.storage.tables import Table
+from core.storage.flags import FlagStore
+from core.storage.frame_store import FolderFrameStore
+from core.storage.records import Broadcaster, FlagReason, FlagState, LabelSource, Moderator
+from core.storage.tables import LabelRow, Table
+from core.storage.upkeep import Upkeep
 from tests.core.storage.processes import at_once
-from tests.core.storage.samples import nightly
+from tests.core.storage.samples import NOON, nightly
 
+DOOM = Game(id="doom", name="DOOM")
+YESTERDAY = NOON - timedelta(days=1)
 ONLY_SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
 MIGRATIONS = Path(core.storage.__file__).parent / "migrations"
 
@@ -208,3 +216,89 @@ async def test_the_file_is_in_write_ahead_mode(url):
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+OF_0001 = """
+INSERT INTO games (id, name, added_at) VALUES ('doom', 'DOOM', '2026-11-20 12:00:00.000000');
+INSERT INTO games (id, name, added_at) VALUES ('quake', 'Quake', '2026-11-20 12:00:00.000000');
+INSERT INTO broadcasters (login, first_seen_at) VALUES ('anna', '2026-11-20 12:00:00.000000');
+INSERT INTO models (version, first_seen_at) VALUES ('starter-1', '2026-11-20 12:00:00.000000');
+INSERT INTO captures
+    (key, kind, broadcaster_id, at, rendition, window_s, adverts, black, duplicates, failed, waiting, bytes_fetched)
+    VALUES ('look', 'asked', 1, '2026-11-20 12:00:00.000000', '360p', 26, 0, 0, 0, 0, 0, 1);
+INSERT INTO frames (capture_id, position, sha256, size_bytes, perceptual_hash, at_s)
+    VALUES (1, 0, '{sha256}', 5, 7, 0);
+INSERT INTO recognitions
+    (capture_id, model, at, game_id, best_id, confidence, votes, score, novelty, runners_up, frames)
+    VALUES (1, 'starter-1', '2026-11-20 12:00:00.000000', 'doom', 'doom', 0.9, 2, 5, 0, '[]', '[]');
+INSERT INTO flags (capture_id, recognition_id, game_id, state, "by", platform, at, state_at) VALUES
+    (1, 1, 'quake', 'open', 'mo', 'twitch', '2026-11-20 12:00:00.500000', '2026-11-20 13:00:00.000000'),
+    (1, 1, 'quake', 'accepted', 'any', 'twitch', '2026-11-20 12:00:00.500000', '2026-11-20 13:00:00.000000'),
+    (1, NULL, 'doom', 'rejected', 'bea', 'discord', '2026-11-20 12:00:00.500000', '2026-11-20 13:00:00.000000'),
+    (1, 1, 'doom', 'withdrawn', 'cem', 'discord', '2026-11-20 12:00:00.500000', '2026-11-20 13:00:00.000000');
+INSERT INTO labels (capture_id, game_id, source, at) VALUES (1, 'quake', 'flag', '2026-11-20 13:00:00.000000');
+"""
+
+
+@pytest.fixture
+async def filled_url(empty_url):
+    """A database as the first version left it."""
+    if empty_url.startswith("sqlite"):
+        Path(empty_url.removeprefix("sqlite:///")).touch()
+    await _upgrade_to(empty_url, "0001")
+    async with Database.at(empty_url) as database, database.writing() as session:
+        for statement in OF_0001.format(sha256="0" * 64).strip().split(";\n"):
+            await session.execute(text(statement.rstrip(";")))
+    return empty_url
+
+
+async def test_a_database_that_the_first_version_filled_keeps_all_of_it(filled_url):
+    async with Database.at(filled_url) as database:
+        assert (await database.migrate()).before == "0001"
+        await database.check()
+        flags = await FlagStore(database).flags(states=FlagState, limit=9)
+        look = await FlagStore(database).look("look")
+        async with database.reading() as session:
+            (label,) = list(await session.scalars(select(LabelRow)))
+    assert (look.channel, look.recognised, look.model, look.frames) == ("anna", DOOM, "starter-1", 1)
+    assert (label.game_id, label.source) == ("quake", LabelSource.FLAG)
+    assert [(flag.id, flag.by.platform, flag.by.id, flag.game.id, flag.state, flag.reason) for flag in flags[::-1]] == [
+        (1, "twitch", "mo", "quake", FlagState.OPEN, FlagReason.WAITING),
+        (2, "twitch", "any", "quake", FlagState.ACCEPTED, FlagReason.KEEPER),
+        (3, "discord", "bea", "doom", FlagState.REJECTED, FlagReason.KEEPER),
+        (4, "discord", "cem", "doom", FlagState.WITHDRAWN, FlagReason.WITHDRAWN),
+    ]
+    first = flags[-1]
+    assert (first.at, first.state_at) == (YESTERDAY + timedelta(seconds=0.5), YESTERDAY + timedelta(hours=1))
+    assert (first.recognised, first.by.name, first.by.moderates_channel, first.place) == (DOOM, "mo", False, "")
+    assert first.used_by is None
+    assert await _differences(filled_url) == []
+
+
+async def test_flags_go_on_being_numbered_after_those_of_the_first_version(filled_url):
+    async with Database.at(filled_url) as database:
+        await database.migrate()
+        by = Moderator(platform="twitch", id="7", name="Mo")
+        raised = await FlagStore(database).flag("look", DOOM, by=by, place="", at=NOON)
+        # What refers to flags and what they refer to holds still.
+        await Upkeep(database, FolderFrameStore(Path("nowhere"))).forget(Broadcaster(login="anna"), by="", at=NOON)
+        assert await FlagStore(database).flags(states=FlagState, limit=9) == ()
+    assert raised.flag.id == 5
+
+
+async def test_a_second_migration_that_fails_leaves_the_first_version_s_tables(filled_url, monkeypatch):
+    real = alembic.op.create_index
+
+    def failing(name, *args, **kwargs):
+        if name == "ix_audit_subject":
+            raise StorageError("no")
+        return real(name, *args, **kwargs)
+
+    async with Database.at(filled_url) as database:
+        with monkeypatch.context() as patch:
+            patch.setattr(alembic.op, "create_index", failing)
+            with pytest.raises(StorageError, match="no"):
+                await database.migrate()
+        async with database.reading() as session:
+            assert await session.scalar(text('SELECT count("by") FROM flags')) == 4
+        assert (await database.migrate()).before == "0001"
