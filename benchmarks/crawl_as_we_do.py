@@ -18,7 +18,7 @@ from crawl_measuring import Crawled, Watch, report_crawl
 from measuring import wait_for_the_word
 from pydantic import SecretStr
 
-from bot.app import open_looking, open_nightly, open_storage
+from bot.app import open_directory, open_looking, open_nightly, open_storage
 from bot.claims import new_holder
 from bot.settings import CollectionSettings, DatabaseSettings, DataSettings, Settings, TwitchSettings
 from core.storage.frame_store import FolderFrameStore
@@ -83,9 +83,13 @@ async def crawl(settings: Settings, *workers: int) -> Crawled:
         settings: all of them.
         workers: numbers of the processes that also do it.
     """
-    async with open_storage(settings) as opened, open_looking(settings, many_looks=True) as looking:
+    async with (
+        open_storage(settings) as opened,
+        open_directory(settings) as directory,
+        open_looking(settings, many_looks=True) as looking,
+    ):
         storage = replace(opened, frames=UniqueFrames(settings.frames_directory))
-        async with open_nightly(settings, storage, looking, holder=new_holder()) as nightly:
+        async with open_nightly(settings, storage, looking, directory, holder=new_holder()) as nightly:
             await asyncio.sleep(_START_S)
             wait_for_the_word()
             with Watch(os.getpid(), *workers) as watch:

@@ -106,20 +106,25 @@ async def _run(settings: Settings) -> None:
 
 async def _ask(settings: Settings, identify: Identify) -> Reply:
     # Imported here, so that --help and a mistake in the settings are answered at once.
-    from bot.app import open_looking, open_service  # noqa: PLC0415
+    from bot.app import open_directory, open_looking, open_service  # noqa: PLC0415
 
-    async with open_looking(settings, many_looks=False) as looking, open_service(settings, looking) as service:
+    async with (
+        open_directory(settings) as directory,
+        open_looking(settings, many_looks=False) as looking,
+        open_service(settings, looking, directory=directory) as service,
+    ):
         return await service.handle(Request(command=identify))
 
 
 async def _console(settings: Settings) -> None:
-    from bot.app import open_looking, open_service, open_storage  # noqa: PLC0415
+    from bot.app import open_directory, open_looking, open_service, open_storage  # noqa: PLC0415
     from bot.chat.console import ConsoleChat  # noqa: PLC0415
 
     async with (
         open_storage(settings, at_once=False) as storage,
+        open_directory(settings) as directory,
         open_looking(settings, many_looks=True) as looking,
-        open_service(settings, looking, storage=storage) as service,
+        open_service(settings, looking, storage=storage, directory=directory) as service,
     ):
         await ConsoleChat(words=settings.commands.words).run(service.handle)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,33 +13,54 @@ import aiohttp
 from streamlink.session.session import Streamlink
 
 from bot.claims import new_holder
+from bot.commands import wording
+from bot.commands.flagging import Flagging
+from bot.commands.limits import Cooldowns
+from bot.commands.naming import GameNames
+from bot.commands.parser import parse_command
 from bot.commands.service import CommandService
+from bot.commands.watching import Watching
+from bot.declared import DeclaredCategories
+from bot.languages.sentences import languages
 from bot.nightly import COLLECTION, Nightly
 from bot.recording import Recorder
 from bot.schedule import Ending, Job, Schedule
 from bot.twitch_addresses import detours
+from bot.watch import MismatchWatch
 from bot.worker import open_queue
+from core.aliases import AliasTable
 from core.collection.collector import Collector
 from core.collection.handing_out import Coordinator
 from core.collection.picks import PickRules
 from core.collection.taking import PickTaker
+from core.errors import DirectoryRefused
 from core.recognition.artifact import read_artifact
 from core.recognition.recognizer import Recognizer
 from core.recognition.runtime import Network
 from core.storage.captures import CaptureStore
+from core.storage.catalogue import GameCatalogue
 from core.storage.database import Database
+from core.storage.flags import FlagStore
 from core.storage.frame_store import FolderFrameStore
 from core.storage.nights import NightStore
-from core.storage.records import RunState
+from core.storage.records import AcceptRule, RunState
+from core.storage.sightings import SightingStore
+from core.storage.tokens import TokenStore
 from core.storage.upkeep import Upkeep
+from core.storage.watches import WatchStore
 from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
+    from bot.chat.platform import ChatPlatform, Handle
+    from bot.chat.twitch_chat import TwitchAddresses
+    from bot.chat.twitch_tokens import TokenVault
+    from bot.commands.request import Reply, Request
     from bot.nightly import CarriesOutNights
     from bot.settings import ModelSettings, Settings
+    from core.collection.directory import StreamDirectory
     from core.storage.records import JobRun
 
 
@@ -52,6 +73,10 @@ class Storage:
     captures: CaptureStore
     nights: NightStore
     upkeep: Upkeep
+    flags: FlagStore
+    sightings: SightingStore
+    watches: WatchStore
+    tokens: TokenStore
 
     async def prepare(self) -> None:
         """Make ready for use.
@@ -91,6 +116,16 @@ async def open_storage(settings: Settings, *, at_once: bool = True) -> AsyncIter
             captures=CaptureStore(database, frames),
             nights=NightStore(database),
             upkeep=Upkeep(database, frames),
+            flags=FlagStore(
+                database,
+                rule=AcceptRule(
+                    needed=settings.flags.moderators,
+                    trust_channel_moderators=settings.flags.trust_channel_moderators,
+                ),
+            ),
+            sightings=SightingStore(database),
+            watches=WatchStore(database),
+            tokens=TokenStore(database),
         )
         if at_once:
             await storage.prepare()
@@ -137,8 +172,32 @@ async def open_looking(settings: Settings, *, many_looks: bool) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
+async def open_directory(settings: Settings) -> AsyncIterator[StreamDirectory | None]:
+    """Twitch's directory, or None without the credentials to ask it."""
+    if not settings.twitch.has_credentials:
+        yield None
+        return
+    # Here, as a chat that asks no directory need not wait for TwitchIO.
+    from bot.twitch_directory import TwitchDirectory  # noqa: PLC0415
+
+    twitch = settings.twitch
+    directory = TwitchDirectory(
+        client_id=twitch.client_id,
+        client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
+        helix_url=twitch.helix_url,
+        id_url=twitch.id_url,
+    )
+    async with directory:
+        yield directory
+
+
+@contextlib.asynccontextmanager
 async def open_service(
-    settings: Settings, looking: Looking, *, storage: Storage | None = None
+    settings: Settings,
+    looking: Looking,
+    *,
+    storage: Storage | None = None,
+    directory: StreamDirectory | None = None,
 ) -> AsyncIterator[CommandService]:
     """Build the one door on top of what looks, and run what stores behind it.
 
@@ -146,8 +205,10 @@ async def open_service(
         settings: all of them.
         looking: opened.
         storage: need not be prepared; None keeps nothing.
+        directory: says what channels declare; None knows nothing of that.
     """
-    recorder = None
+    recorder = flagging = watching = None
+    words, url_template = settings.commands.words, settings.streams.url
     if storage is not None:
         recorder = Recorder(
             storage.captures,
@@ -156,14 +217,33 @@ async def open_service(
             keeps_looks=settings.data.keep_asked,
             prepare=storage.prepare,
         )
+        flagging = Flagging(storage.flags, recorder, words=words, url_template=url_template)
+        watching = Watching(
+            storage.watches,
+            storage.sightings,
+            words=words,
+            url_template=url_template,
+            every_s=settings.watch.every_s,
+        )
+    limits = settings.limits
+    declared = DeclaredCategories(directory) if directory is not None else None
     service = CommandService(
         sampler=looking.sampler,
         recognizer=looking.recognizer,
-        url_template=settings.streams.url,
-        prefix=settings.commands.prefix,
+        url_template=url_template,
+        words=words,
         reuse_s=settings.answers.reuse_s,
         recognize_timeout_s=settings.model.timeout_s,
+        names=GameNames(AliasTable.bundled(), GameCatalogue(storage.database) if storage is not None else None),
+        looks_at_once=limits.looks_at_once,
+        looks_waiting=limits.looks_waiting,
+        cooldowns=Cooldowns(user_s=limits.user_s, place_s=limits.place_s, place_asks=limits.place_asks),
+        off=settings.commands.off,
         records=recorder,
+        declared=declared,
+        sightings=storage.sightings if storage is not None else None,
+        flagging=flagging,
+        watching=watching,
     )
     async with asyncio.TaskGroup() as group:
         recording = group.create_task(recorder.run(), name="recorder") if recorder is not None else None
@@ -171,38 +251,33 @@ async def open_service(
             yield service
         finally:
             await service.aclose()
+            if declared is not None:
+                await declared.aclose()
             if recording is not None:
                 recording.cancel()
 
 
 @contextlib.asynccontextmanager
 async def open_nightly(
-    settings: Settings, storage: Storage, looking: Looking, *, holder: str
+    settings: Settings, storage: Storage, looking: Looking, directory: StreamDirectory | None, *, holder: str
 ) -> AsyncIterator[Nightly]:
-    """Build what collects on top of what looks and what keeps; it asks Twitch's directory.
+    """Build what collects on top of what looks and what keeps.
 
     Args:
-        settings: all of them, with Twitch's credentials.
+        settings: all of them.
         storage: prepared.
         looking: opened.
+        directory: says what is live.
         holder: names this process.
 
     Raises:
+        DirectoryRefused: there is no directory to be asked.
         StorageError: the night is to be handed out to workers, and there is no queue for that.
     """
-    # Here, as a chat that does not collect need not wait for TwitchIO.
-    from bot.twitch_directory import TwitchDirectory  # noqa: PLC0415
-
-    twitch = settings.twitch
     collection = settings.collection
-    directory = TwitchDirectory(
-        client_id=twitch.client_id,
-        client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
-        helix_url=twitch.helix_url,
-        id_url=twitch.id_url,
-    )
+    if directory is None:
+        raise DirectoryRefused(wording.NO_CREDENTIALS)
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(directory)
         collector: CarriesOutNights
         if collection.run_on == "workers":
             queue = await stack.enter_async_context(open_queue(settings.database_url))
@@ -244,18 +319,25 @@ def pick_taker(settings: Settings, storage: Storage, looking: Looking) -> PickTa
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
-    """Do what is due by the clock, until told to stop.
+    """Be in the chats, and do what is due by the clock, until told to stop.
 
     Raises:
         GameSpotterError: something that is needed cannot be used.
     """
     holder = new_holder()
+    chats = chats_on(settings)
     async with contextlib.AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(settings))
+        directory = await stack.enter_async_context(open_directory(settings))
         jobs = upkeep_jobs(settings, storage)
+        if not chats and not collects(settings):
+            await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
+            return
+        looking = await stack.enter_async_context(open_looking(settings, many_looks=True))
         if collects(settings):
-            looking = await stack.enter_async_context(open_looking(settings, many_looks=True))
-            nightly = await stack.enter_async_context(open_nightly(settings, storage, looking, holder=holder))
+            nightly = await stack.enter_async_context(
+                open_nightly(settings, storage, looking, directory, holder=holder)
+            )
             collection = settings.collection
             jobs.append(
                 Job(
@@ -265,7 +347,123 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
                     work=partial(nightly.scheduled, stop=stop),
                 )
             )
-        await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
+        service = await stack.enter_async_context(open_service(settings, looking, storage=storage, directory=directory))
+        platforms = {chat: _chat(chat, settings, storage, service) for chat in chats}
+        async with asyncio.TaskGroup() as group:
+            staying = [
+                group.create_task(platform.run(_placed(service, settings)), name=name)
+                for name, platform in platforms.items()
+            ]
+            if platforms:
+                staying.append(group.create_task(_watch(settings, storage, service, platforms, holder).run()))
+            try:
+                await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
+            finally:
+                for task in staying:
+                    task.cancel()
+
+
+def _placed(service: CommandService, settings: Settings) -> Handle:
+    """The service's door, for requests whose place may belong to a channel by the settings."""
+    servers = settings.discord.servers
+
+    async def handle(request: Request) -> Reply:
+        place = request.place
+        if place.platform == DISCORD and place.server in servers:
+            request = replace(request, place=replace(place, channel=servers[place.server]))
+        return await service.handle(request)
+
+    return handle
+
+
+DISCORD, TWITCH = "discord", "twitch"
+
+
+def chats_on(settings: Settings) -> tuple[str, ...]:
+    """The chats that are wanted and whose secrets are there."""
+    discord, twitch = settings.discord, settings.twitch
+    on = {
+        DISCORD: discord.chat and discord.has_token,
+        TWITCH: twitch.chat and twitch.has_credentials and twitch.token_key is not None,
+    }
+    return tuple(chat for chat, is_on in on.items() if is_on)
+
+
+def _chat(chat: str, settings: Settings, storage: Storage, service: CommandService) -> ChatPlatform:
+    return _discord(settings, service) if chat == DISCORD else _twitch(settings, storage)
+
+
+def _discord(settings: Settings, service: CommandService) -> ChatPlatform:
+    from bot.chat.discord_chat import DiscordChat  # noqa: PLC0415 - takes its time, and is not always wanted
+
+    discord = settings.discord
+    return DiscordChat(
+        discord.token.get_secret_value() if discord.token is not None else "",
+        words=settings.commands.words,
+        languages=languages(),
+        reads_messages=discord.message_content,
+        moderator_roles=discord.moderator_roles,
+        operators=discord.operators,
+        channels=service.complete_channels,
+        games=service.complete_games,
+        channel_url=settings.streams.url,
+        api_url=discord.api_url,
+        gateway_url=discord.gateway_url,
+    )
+
+
+def _twitch(settings: Settings, storage: Storage) -> ChatPlatform:
+    from bot.chat.twitch_chat import TwitchChat  # noqa: PLC0415 - takes its time, and is not always wanted
+
+    twitch = settings.twitch
+    return TwitchChat(
+        client_id=twitch.client_id,
+        client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
+        vault=token_vault(settings, storage),
+        read=partial(parse_command, words=settings.commands.words),
+        channels=twitch.channels,
+        operators=twitch.operators,
+        addresses=twitch_addresses(settings),
+    )
+
+
+def token_vault(settings: Settings, storage: Storage) -> TokenVault:
+    """Where Twitch's tokens are kept, sealed.
+
+    Raises:
+        ChatRefused: there is no key to seal them with, or it is none.
+    """
+    from bot.chat.twitch_tokens import TokenVault  # noqa: PLC0415
+
+    key = settings.twitch.token_key
+    return TokenVault(storage.tokens, key.get_secret_value().replace(",", " ").split() if key is not None else ())
+
+
+def twitch_addresses(settings: Settings) -> TwitchAddresses:
+    """Where Twitch's services are."""
+    from bot.chat.twitch_chat import TwitchAddresses  # noqa: PLC0415
+
+    twitch = settings.twitch
+    return TwitchAddresses(helix_url=twitch.helix_url, id_url=twitch.id_url, eventsub_url=twitch.eventsub_url)
+
+
+def _watch(
+    settings: Settings,
+    storage: Storage,
+    service: CommandService,
+    platforms: Mapping[str, ChatPlatform],
+    holder: str,
+) -> MismatchWatch:
+    return MismatchWatch(
+        service,
+        storage.watches,
+        storage.flags,
+        platforms=platforms,
+        aliases=AliasTable.bundled(),
+        holder=holder,
+        every_s=settings.watch.every_s,
+        windows=settings.watch.windows,
+    )
 
 
 def collects(settings: Settings) -> bool:

@@ -70,7 +70,7 @@ async def _crawl(settings: Settings, *, games: int | None, streams: int | None, 
     # Imported here, so that --help and a mistake in the settings are answered at once.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.app import open_looking, open_nightly, open_storage  # noqa: PLC0415
+    from bot.app import open_directory, open_looking, open_nightly, open_storage  # noqa: PLC0415
     from bot.claims import new_holder  # noqa: PLC0415
     from bot.night_report import NightReport, closing_lines  # noqa: PLC0415
 
@@ -79,7 +79,10 @@ async def _crawl(settings: Settings, *, games: int | None, streams: int | None, 
         stop = await stack.enter_async_context(stop_signals())
         storage = await stack.enter_async_context(open_storage(settings))
         looking = await stack.enter_async_context(open_looking(settings, many_looks=True))
-        nightly = await stack.enter_async_context(open_nightly(settings, storage, looking, holder=new_holder()))
+        directory = await stack.enter_async_context(open_directory(settings))
+        nightly = await stack.enter_async_context(
+            open_nightly(settings, storage, looking, directory, holder=new_holder())
+        )
         _stop_on_enter(stop)
         while True:
             with NightReport(console) as report:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from core.storage.records import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from core.collection.directory import Category
     from core.frames import Frame
     from core.recognition.verdict import Verdict
     from core.storage.captures import CaptureStore
@@ -43,6 +43,9 @@ _REFRESH_S = 60.0
 _FIRST_ANSWER_S = 3.0
 """That an asker waits for the database to say who opted out, once, after the start."""
 
+_SETTLING_S = 5.0
+"""That somebody who flags a look waits for its being stored."""
+
 _LAST_WRITES_S = 5.0
 
 
@@ -51,7 +54,9 @@ class _Look:
     key: str
     sample: Sample
     verdict: Verdict
+    declared: Category | None
     at: datetime
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Recorder:
@@ -86,20 +91,36 @@ class Recorder:
         self._prepare = prepare
         self._looks: asyncio.Queue[_Look] = asyncio.Queue(_WAITING_LOOKS)
         self._in_hand: _Look | None = None
+        self._unsettled: dict[str, asyncio.Event] = {}
         self._prepared = asyncio.Event()
         self._opt_outs_known = asyncio.Event()
         self._opt_outs = OptOuts()
         self._left_alone_here: set[str] = set()
 
-    def keep(self, sample: Sample, verdict: Verdict) -> None:
+    def keep(self, key: str, sample: Sample, verdict: Verdict, *, declared: Category | None) -> None:
         """Store a look soon; returns at once."""
         if not self._keeps_looks:
             return
-        look = _Look(key=uuid.uuid4().hex, sample=sample, verdict=verdict, at=datetime.now(UTC))
+        look = _Look(key=key, sample=sample, verdict=verdict, declared=declared, at=datetime.now(UTC))
         try:
             self._looks.put_nowait(look)
         except asyncio.QueueFull:
             log.warning("what was seen of %s is not kept: the database is behind", sample.channel)
+        else:
+            self._unsettled[key] = look.settled
+
+    async def settled(self, key: str) -> None:
+        """Wait until a look is stored or cannot be; returns at once for one that is not under way here."""
+        waiting = self._unsettled.get(key)
+        if waiting is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLING_S):
+                    await waiting.wait()
+
+    async def all_settled(self) -> None:
+        """Wait until all looks so far are stored or cannot be."""
+        for key in tuple(self._unsettled):
+            await self.settled(key)
 
     async def is_left_alone(self, channel: str) -> bool:
         """Whether the broadcaster opted out, as the database said a minute ago at most."""
@@ -156,6 +177,9 @@ class Recorder:
             log.error("what was seen of %s is not kept: %s", look.sample.channel, error)  # noqa: TRY400
         except Exception:
             log.exception("what was seen of %s is not kept", look.sample.channel)
+        finally:
+            look.settled.set()
+            self._unsettled.pop(look.key, None)
 
     async def _store(self, look: _Look) -> None:
         sample = look.sample
@@ -172,6 +196,7 @@ class Recorder:
                 kind=CaptureKind.ASKED,
                 key=look.key,
                 broadcaster=Broadcaster(login=sample.channel),
+                declared=look.declared,
                 at=look.at,
                 rendition=sample.rendition.name,
                 window_s=sample.window_s,

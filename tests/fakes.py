@@ -97,7 +97,7 @@ class FakeRecords:
         self.left_alone: dict[str, str] = {}
         self.problem: Exception | None = None
 
-    def keep(self, sample: Sample, verdict: Verdict) -> None:
+    def keep(self, key: str, sample: Sample, verdict: Verdict, *, declared: Category | None) -> None:
         self.kept.append((sample, verdict))
 
     async def is_left_alone(self, channel: str) -> bool:

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Every command, and what it is called unless the settings say otherwise."""
 
 _VERBOSE_FLAGS = frozenset({"-v", "--verbose"})
-_OFF = frozenset({"off", "aus"})
+_SWITCHES = {"on": True, "off": False, "an": True, "aus": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,9 +108,7 @@ def _command(meant: str | None, word: str, rest: str) -> Command:
         case "timeline":
             return Timeline(channel=rest)
         case "watch":
-            channel, _, switch = rest.rpartition(" ")
-            off = switch.casefold() in _OFF
-            return Watch(channel=channel if off else rest, on=not off)
+            return _watch(rest)
         case "model":
             return ShowModel()
         case "optout":
@@ -119,6 +117,15 @@ def _command(meant: str | None, word: str, rest: str) -> Command:
             return Help()
         case _:
             return Unrecognised(word=word)
+
+
+def _watch(rest: str) -> Watch:
+    """``on some_channel``, and ``some_channel on``, too; a channel alone is to be watched."""
+    words = [word for word in rest.split(" ") if word]
+    for place in (0, -1):
+        if words and words[place].casefold() in _SWITCHES:
+            return Watch(on=_SWITCHES[words.pop(place).casefold()], channel=" ".join(words))
+    return Watch(on=True if words else None, channel=" ".join(words))
 
 
 def _identify(rest: str) -> Identify:

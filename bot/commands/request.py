@@ -101,11 +101,11 @@ class Watch:
 
     Attributes:
         channel: as typed, not yet checked; empty for the channel of the place where it is asked.
-        on: False ends it.
+        on: False ends it; None asks which channels are watched here.
     """
 
     channel: str
-    on: bool = True
+    on: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

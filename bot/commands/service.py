@@ -5,17 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from bot.commands import wording
-from bot.commands.answer import Answer, Status
-from bot.commands.limits import SharedLooks
-from bot.commands.request import Help, Identify, OptOut, Reply, ShowModel, Unrecognised
+from bot.commands.answer import Answer, LastSeen, Status
+from bot.commands.limits import Busy, SharedLooks, Wait
+from bot.commands.request import (
+    Flag,
+    FlagLook,
+    Help,
+    Identify,
+    ListFlags,
+    ListGames,
+    OptOut,
+    Reply,
+    ShowModel,
+    Timeline,
+    Unrecognised,
+    Watch,
+    Withdraw,
+)
 from core.errors import (
     AdvertsOnly,
     BadReference,
     ChannelNotFound,
+    StorageError,
     StreamBlack,
     StreamOffline,
     StreamProblem,
@@ -23,19 +41,45 @@ from core.errors import (
     StreamTooSlow,
     StreamUnreachable,
 )
+from core.games import NOT_A_GAME, UNKNOWN
 from core.streams.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from bot.commands.request import Asker, Request
+    from bot.commands.answer import EvidenceTile
+    from bot.commands.flagging import Flagging
+    from bot.commands.limits import Cooldowns
+    from bot.commands.naming import GameNames
+    from bot.commands.parser import CommandWords
+    from bot.commands.request import Asker, Command, Place, Request
+    from bot.commands.watching import Watching
+    from core.collection.directory import Category
     from core.frames import Frame
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import Verdict
+    from core.storage.records import Seen
     from core.streams.reference import StreamRef
     from core.streams.sampler import Sample
 
 log = logging.getLogger(__name__)
+
+_NAMES: Mapping[type[Command], str] = MappingProxyType(
+    {
+        Identify: "game",
+        Flag: "flag",
+        FlagLook: "flag",
+        Withdraw: "unflag",
+        ListFlags: "flags",
+        ListGames: "games",
+        Timeline: "timeline",
+        Watch: "watch",
+        ShowModel: "model",
+        OptOut: "optout",
+        Help: "help",
+    }
+)
+"""What each command is called in the settings."""
 
 _STATUS_OF_PROBLEM: dict[type[StreamProblem], Status] = {
     StreamOffline: Status.OFFLINE,
@@ -46,6 +90,14 @@ _STATUS_OF_PROBLEM: dict[type[StreamProblem], Status] = {
     StreamUnreachable: Status.UNREACHABLE,
     StreamTooSlow: Status.TOO_SLOW,
 }
+
+_PRIVATE = frozenset({Status.BAD_INPUT, Status.BUSY, Status.FAILED})
+"""What nobody but the asker needs to read."""
+
+_COMPLETIONS = 25
+"""As many as Discord shows."""
+
+_REMEMBERED_CHANNELS = 1000
 
 
 class SamplesStreams(Protocol):
@@ -69,10 +121,26 @@ class RecognizesFrames(Protocol):
         ...
 
 
+class KnowsDeclared(Protocol):
+    """What the service needs of :class:`bot.declared.DeclaredCategories`."""
+
+    async def of(self, login: str) -> Category | None:
+        """What the channel declares now, or when offline declared last; None when that is not known."""
+        ...
+
+
+class KnowsSightings(Protocol):
+    """What the service needs of :class:`core.storage.sightings.SightingStore`."""
+
+    async def last_seen(self, login: str) -> Seen | None:
+        """What a channel showed when it was last looked at."""
+        ...
+
+
 class KeepsRecords(Protocol):
     """What the service needs of :class:`bot.recording.Recorder`."""
 
-    def keep(self, sample: Sample, verdict: Verdict) -> None:
+    def keep(self, key: str, sample: Sample, verdict: Verdict, *, declared: Category | None) -> None:
         """Take over what was seen, to be stored behind the answer; returns at once."""
         ...
 
@@ -98,10 +166,21 @@ class CommandService:
         sampler: SamplesStreams,
         recognizer: RecognizesFrames,
         url_template: str,
-        prefix: str,
+        words: CommandWords,
         reuse_s: float,
         recognize_timeout_s: float,
+        names: GameNames,
+        looks_at_once: int = 8,
+        looks_waiting: int = 64,
+        cooldowns: Cooldowns | None = None,
+        off: Mapping[str, Sequence[str]] = MappingProxyType({}),
         records: KeepsRecords | None = None,
+        declared: KnowsDeclared | None = None,
+        sightings: KnowsSightings | None = None,
+        flagging: Flagging | None = None,
+        watching: Watching | None = None,
+        evidence: Callable[[Sample, Verdict], tuple[EvidenceTile, ...]] | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Build the service.
 
@@ -109,18 +188,39 @@ class CommandService:
             sampler: takes frames of a stream.
             recognizer: says what they show.
             url_template: of a channel's stream, with ``{channel}`` in it.
-            prefix: what a command begins with, for the sentences that show one.
+            words: how commands are written, for the sentences that show one.
             reuse_s: how long an answer about a channel is given again.
             recognize_timeout_s: how long the network may take.
+            names: which games can be named.
+            looks_at_once: streams that are looked at in one moment.
+            looks_waiting: how many may wait for that.
+            cooldowns: how often a person and a place may ask; None lets all ask as they like.
+            off: commands that are off, by place (``twitch:<channel>``, ``discord:<server id>``); ``*`` means all.
             records: where what was seen is kept; None keeps nothing.
+            declared: what channels declare; None knows nothing of that.
+            sightings: what channels showed before; None knows nothing of that.
+            flagging: answers the commands about flags; None where nothing is kept.
+            watching: answers the commands about watched channels and timelines; None where nothing is kept.
+            evidence: makes the pictures that a platform may show; called in a thread. None makes none.
+            clock: the wall clock, UTC.
         """
         self._sampler = sampler
         self._recognizer = recognizer
         self._url_template = url_template
-        self._prefix = prefix
+        self._words = words
         self._recognize_timeout_s = recognize_timeout_s
+        self._names = names
+        self._cooldowns = cooldowns
+        self._off = off
         self._records = records
-        self._looks = SharedLooks(self._look, reuse_s=reuse_s)
+        self._declared = declared
+        self._sightings = sightings
+        self._flagging = flagging
+        self._watching = watching
+        self._evidence = evidence
+        self._clock = clock
+        self._looks = SharedLooks(self._look, reuse_s=reuse_s, at_once=looks_at_once, waiting=looks_waiting)
+        self._asked: dict[str, None] = {}
 
     async def aclose(self) -> None:
         """End what is under way."""
@@ -128,77 +228,197 @@ class CommandService:
 
     async def handle(self, request: Request) -> Reply:
         """Answer one command. Whatever goes wrong, there is a Reply; only cancellation passes through."""
+        language = request.asker.language
+        if self._is_off(request.command, request.place):
+            return Reply(text="")
+        if self._cooldowns is not None:
+            allowed = self._cooldowns.check(request.asker, request.place, time.monotonic())
+            if isinstance(allowed, Wait):
+                text = wording.cooldown(allowed.seconds, language=language) if allowed.tell else ""
+                return Reply(text=text, private=True)
+        try:
+            return await self._answer(request)
+        except StorageError as error:
+            log.error("%s", error)  # noqa: TRY400 - its message is all that a keeper needs
+        except Exception:
+            log.exception("answering %s failed", type(request.command).__name__)
+        return Reply(text=wording.something_went_wrong(language=language), private=True)
+
+    async def look_at(self, channel: str) -> Answer:
+        """Look at a channel, or share a look at it, for somebody who is no asker."""
+        answer, _ = await self._ask(parse_reference(channel, url_template=self._url_template))
+        return answer
+
+    async def complete_games(self, typed: str) -> tuple[str, ...]:
+        """Names of games that go on from what was typed, best first, 25 at most."""
+        matcher = await self._names.matcher(self._recognizer.rule)
+        return tuple(game.name for game in matcher.complete(typed, limit=_COMPLETIONS))
+
+    async def complete_channels(self, typed: str) -> tuple[str, ...]:
+        """Channels that were asked about here and go on from what was typed, the latest first, 25 at most."""
+        wanted = typed.strip().casefold()
+        found = [channel for channel in reversed(self._asked) if channel.startswith(wanted)]
+        return tuple(found[:_COMPLETIONS])
+
+    async def _answer(self, request: Request) -> Reply:
+        language = request.asker.language
         match request.command:
             case Identify() as identify:
-                return await self._identify(identify)
+                return await self._identify(identify, request)
             case Help():
-                return Reply(text=wording.help_text(prefix=self._prefix))
+                text = wording.help_text(prefix=self._words.prefix, words=self._on(request.place), language=language)
+                return Reply(text=text, private=True)
             case ShowModel():
-                return Reply(text=wording.model_text(self._recognizer.rule))
+                return Reply(text=wording.model_text(self._recognizer.rule, language=language))
+            case ListGames(wanted=wanted):
+                return await self._list_games(wanted, language)
             case OptOut(channel=typed):
                 return await self._opt_out(typed, request.asker)
             case Unrecognised(word=word):
-                return Reply(text=wording.unrecognised(word, prefix=self._prefix))
-            case command:
-                return Reply(text=wording.unrecognised(type(command).__name__.lower(), prefix=self._prefix))
+                text = wording.unrecognised(word, prefix=self._words.prefix, word=self._word("help"), language=language)
+                return Reply(text=text, private=True)
+            case Flag() | FlagLook() as flag if self._flagging is not None:
+                matcher = await self._names.matcher(self._recognizer.rule)
+                return await self._flagging.flag(flag, request, matcher=matcher)
+            case Withdraw() as withdraw if self._flagging is not None:
+                return await self._flagging.withdraw(withdraw, request)
+            case ListFlags() as wanted_flags if self._flagging is not None:
+                return await self._flagging.list(wanted_flags, request)
+            case Watch() as watch if self._watching is not None:
+                return await self._watching.watch(watch, request)
+            case Timeline() as timeline if self._watching is not None:
+                return await self._watching.timeline(timeline, request)
+            case _:
+                return Reply(text=wording.nothing_is_kept(language=language), private=True)
 
-    async def _identify(self, identify: Identify) -> Reply:
+    def _is_off(self, command: Command, place: Place) -> bool:
+        """Another bot may own the command's name there: then nothing is said, not even that it is off."""
+        off = self._off_in(place)
+        name = _NAMES.get(type(command))
+        return "*" in off or (name in off if name is not None else bool(off))
+
+    def _off_in(self, place: Place) -> frozenset[str]:
+        keys = (place.key, f"{place.platform}:{place.channel}")
+        return frozenset(command for key in keys for command in self._off.get(key, ()))
+
+    def _on(self, place: Place) -> dict[str, str]:
+        """The commands that are on somewhere, with what they are called."""
+        off = self._off_in(place)
+        shown = {name: self._words.shown(name).removeprefix(self._words.prefix) for name in self._words.names}
+        return {name: word for name, word in shown.items() if word and name not in off}
+
+    def _word(self, command: str) -> str:
+        return self._words.shown(command).removeprefix(self._words.prefix) or command
+
+    async def _identify(self, identify: Identify, request: Request) -> Reply:
+        language = request.asker.language
+        typed = identify.channel or request.place.channel or ""
         try:
-            ref = parse_reference(identify.channel, url_template=self._url_template)
+            ref = parse_reference(typed, url_template=self._url_template)
         except BadReference as error:
-            return Reply(
-                text=wording.bad_reference(error.fault, error.text, prefix=self._prefix),
-                answer=Answer(channel=identify.channel, status=Status.BAD_INPUT),
+            text = wording.bad_reference(
+                error.fault, error.text, prefix=self._words.prefix, word=self._word("game"), language=language
             )
+            return Reply(text=text, answer=Answer(channel=typed, status=Status.BAD_INPUT), private=True)
+        answer, wait_s = await self._ask(ref)
+        text = wording.answer_text(
+            answer, verbose=identify.verbose, language=language, now=self._clock(), wait_s=wait_s
+        )
+        return Reply(text=text, answer=answer, private=answer.status in _PRIVATE)
+
+    async def _ask(self, ref: StreamRef) -> tuple[Answer, float | None]:
+        """Look, or join or remember a look; and when trying again may help, where all hands are busy."""
+        wait_s = None
         try:
             if self._records is not None and await self._records.is_left_alone(ref.channel):
-                answer = Answer(channel=ref.channel, status=Status.LEFT_ALONE)
-            else:
-                answer = await self._looks.ask(ref)
+                return Answer(channel=ref.channel, status=Status.LEFT_ALONE), None
+            answer = await self._looks.ask(ref)
+            self._remember(ref.channel)
+        except Busy as busy:
+            answer = Answer(channel=ref.channel, status=Status.BUSY)
+            wait_s = busy.seconds
         except StreamProblem as problem:
             log.info("%s: %s", type(problem).__name__, problem)
             answer = Answer(channel=ref.channel, status=_STATUS_OF_PROBLEM[type(problem)])
         except Exception:
             log.exception("asking about %s failed", ref.channel)
             answer = Answer(channel=ref.channel, status=Status.FAILED)
-        return Reply(text=wording.answer_text(answer, verbose=identify.verbose), answer=answer)
+        if answer.status is Status.OFFLINE:
+            answer = await self._with_what_was(answer)
+        return answer, wait_s
+
+    def _remember(self, channel: str) -> None:
+        self._asked.pop(channel, None)
+        self._asked[channel] = None
+        while len(self._asked) > _REMEMBERED_CHANNELS:
+            del self._asked[next(iter(self._asked))]
+
+    async def _with_what_was(self, answer: Answer) -> Answer:
+        """What is known of a channel that is offline."""
+        declared = await self._declared.of(answer.channel) if self._declared is not None else None
+        seen = None
+        if self._sightings is not None:
+            try:
+                seen = await self._sightings.last_seen(answer.channel)
+            except StorageError as error:
+                log.error("%s", error)  # noqa: TRY400 - its message is all that a keeper needs
+        last_seen = LastSeen(game=seen.game, at=seen.at) if seen is not None else None
+        return replace(answer, declared=declared, last_seen=last_seen)
+
+    async def _list_games(self, wanted: str, language: str) -> Reply:
+        matcher = await self._names.matcher(self._recognizer.rule)
+        known = [game for game in matcher.games if game not in (UNKNOWN, NOT_A_GAME)]
+        games = [game for game in matcher.complete(wanted, limit=len(known) + 1) if game in known] if wanted else known
+        return Reply(text=wording.games_list(games, wanted=wanted, language=language), private=True)
 
     async def _opt_out(self, typed: str, asker: Asker) -> Reply:
+        language = asker.language
         try:
             named = parse_reference(typed, url_template=self._url_template).channel if typed else None
         except BadReference as error:
-            return Reply(text=wording.bad_reference(error.fault, error.text, prefix=self._prefix))
+            text = wording.bad_reference(
+                error.fault, error.text, prefix=self._words.prefix, word=self._word("optout"), language=language
+            )
+            return Reply(text=text, private=True)
         channel = named or asker.own_channel
         if channel is None or not (asker.operates or channel == asker.own_channel):
-            return Reply(text=wording.only_the_broadcaster(channel, prefix=self._prefix))
+            text = wording.only_the_broadcaster(
+                channel, prefix=self._words.prefix, word=self._word("optout"), language=language
+            )
+            return Reply(text=text, private=True)
         if self._records is None:
-            return Reply(text=wording.nothing_is_kept())
-        try:
-            frames = await self._records.leave_alone(channel, by=f"{asker.platform}:{asker.name}")
-        except Exception:
-            log.exception("opting %s out failed", channel)
-            return Reply(text=wording.SOMETHING_WENT_WRONG)
-        return Reply(text=wording.opted_out(channel, frames=frames))
+            return Reply(text=wording.nothing_is_kept(language=language), private=True)
+        frames = await self._records.leave_alone(channel, by=f"{asker.platform}:{asker.name}")
+        return Reply(text=wording.opted_out(channel, frames=frames, language=language))
 
     async def _look(self, ref: StreamRef) -> Answer:
         began_s = time.perf_counter()
-        sample = await self._sampler.sample(ref)
-        sampled_s = time.perf_counter()
+        # Beside the look: the directory takes no longer than that.
+        asking = asyncio.create_task(self._declared_of(ref.channel), name=f"declared {ref.channel}")
         try:
-            async with asyncio.timeout(self._recognize_timeout_s):
-                verdict = await self._recognizer.recognize(sample.frames)
-        except TimeoutError as error:
-            raise StreamTooSlow(ref.channel, "the network took too long") from error
-        done_s = time.perf_counter()
+            sample = await self._sampler.sample(ref)
+            sampled_s = time.perf_counter()
+            try:
+                async with asyncio.timeout(self._recognize_timeout_s):
+                    verdict = await self._recognizer.recognize(sample.frames)
+            except TimeoutError as error:
+                raise StreamTooSlow(ref.channel, "the network took too long") from error
+            done_s = time.perf_counter()
+            tiles = await asyncio.to_thread(self._evidence, sample, verdict) if self._evidence is not None else ()
+            declared = await asking
+        finally:
+            asking.cancel()
+            await asyncio.wait({asking})
+        look = uuid.uuid4().hex
         if self._records is not None:
-            self._records.keep(sample, verdict)
+            self._records.keep(look, sample, verdict, declared=declared)
         elapsed_ms = {
             "resolve": sample.elapsed.resolve_ms,
             "playlist": sample.elapsed.playlist_ms,
             "segments": sample.elapsed.segments_ms,
             "decode": sample.elapsed.decode_ms,
             "recognize": (done_s - sampled_s) * 1000,
-            "total": (done_s - began_s) * 1000,
+            "total": (time.perf_counter() - began_s) * 1000,
         }
         return Answer(
             channel=ref.channel,
@@ -207,4 +427,10 @@ class CommandService:
             elapsed_ms=MappingProxyType(elapsed_ms),
             fetched_bytes=sample.bytes_fetched,
             adverts=sample.rejected.adverts,
+            look=look,
+            declared=declared,
+            evidence=tiles,
         )
+
+    async def _declared_of(self, channel: str) -> Category | None:
+        return None if self._declared is None else await self._declared.of(channel)

@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.commands.answer import Answer, Status
+from bot.commands.naming import GameNames
+from bot.commands.parser import CommandWords
 from bot.commands.request import Asker, Help, Identify, OptOut, Reply, Request, Role, ShowModel, Unrecognised
 from bot.commands.service import CommandService
+from core.aliases import AliasTable
 from core.errors import ArtifactError, StorageError, StreamOffline, StreamProblem
 from core.recognition.recognizer import Recognizer
 from tests.fakes import GAMES, RULE, BrightnessNetwork, FakeRecords, FakeSampler, frame
@@ -46,9 +49,10 @@ async def desk(*, reuse_s: float = 20.0, recognize_timeout_s: float = 10.0, keep
         sampler=sampler,
         recognizer=recognizer,
         url_template="https://www.twitch.tv/{channel}",
-        prefix="!",
+        words=CommandWords(),
         reuse_s=reuse_s,
         recognize_timeout_s=recognize_timeout_s,
+        names=GameNames(AliasTable.bundled(), None),
         records=records if keeps else None,
     )
     async with asyncio.TaskGroup() as group:
@@ -62,8 +66,8 @@ async def test_a_channel_is_looked_at_and_the_game_said() -> None:
     async with desk() as here:
         reply = await here.reply("https://www.twitch.tv/Some_Channel?x")
 
-    assert reply.text.startswith("Seen: VALORANT, ")
-    assert reply.text.endswith(" (2 of 3 frames)")
+    assert reply.text.startswith("Seen: VALORANT ")
+    assert reply.text.endswith(" % (2/3)")
     assert reply.answer is not None
     assert reply.answer.channel == "some_channel"
     assert reply.answer.fetched_bytes == 1234

@@ -6,7 +6,7 @@ import pytest
 
 from bot.app import open_looking, open_service
 from bot.commands.answer import Status
-from bot.commands.request import Identify, Request
+from bot.commands.request import Asker, Identify, Request
 from bot.settings import STARTER_MODEL, Settings, TwitchSettings
 from core.games import UNKNOWN
 from core.recognition.artifact import read_artifact
@@ -38,7 +38,7 @@ async def test_it_names_the_games_of_the_pocket_twitch_and_doubts_the_one_it_nev
             unknown = next(channel.login for channel in demo_channels() if isinstance(channel.source, DrawnGame))
             named = {}
             for login in [*SHOWN, unknown]:
-                reply = await service.handle(Request(command=Identify(channel=login)))
+                reply = await service.handle(Request(command=Identify(channel=login), asker=Asker(name=login)))
                 assert reply.answer is not None
                 assert reply.answer.status is Status.ANSWERED, reply.text
                 assert reply.answer.verdict is not None
@@ -52,7 +52,7 @@ async def test_what_shows_no_game_is_not_guessed_at(login: str) -> None:
     async with PocketTwitch(channels=demo_channels()) as twitch:
         settings = Settings(twitch=TwitchSettings(gql_url=twitch.base_url, usher_url=twitch.base_url))
         async with open_looking(settings, many_looks=False) as looking, open_service(settings, looking) as service:
-            reply = await service.handle(Request(command=Identify(channel=login)))
+            reply = await service.handle(Request(command=Identify(channel=login), asker=Asker(name=login)))
 
     assert reply.answer is not None
     assert reply.answer.verdict is None
