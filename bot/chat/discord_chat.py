@@ -26,12 +26,14 @@ from discord import app_commands
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from bot.chat import discord_commands, discord_views
+from bot.commands import wording
 from bot.commands.parser import CommandWords, parse_command
 from bot.commands.request import DEFAULT_LANGUAGE, Asker, FlagLook, Place, Reply, Request, Role
 from core.errors import ChatProblem, ChatRefused
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterator
+    from types import SimpleNamespace
 
     from tenacity import RetryCallState
 
@@ -54,6 +56,8 @@ _REMEMBERED = 10_000
 _REMEMBERED_S = 900.0
 """As long as the token of an interaction is good for."""
 
+_INTERACTION_PATH = re.compile(r"/(?:interactions|webhooks)/")
+
 _BAD_TOKEN = 4004
 _CLOSED_FOR_GOOD = {
     _BAD_TOKEN: "Discord does not accept the bot's token; it was changed or is mistyped.",
@@ -75,6 +79,7 @@ class DiscordLimits:
         longest_wait_s: between any two attempts.
         steady_s: a session that lasted so long was a good one: the back-off starts anew after it.
         identify_gap_s: between two new sessions; Discord wants 5.
+        request_gap_s: between any two requests but those for interactions; Discord allows 50 a second of them.
         connect_s: for a shard's connection, until the gateway's greeting.
         hang_ups: so many of one shard within ``hang_ups_s`` are no accident: the session is given up.
         hang_ups_s: see there.
@@ -85,6 +90,7 @@ class DiscordLimits:
     longest_wait_s: float = 300.0
     steady_s: float = 60.0
     identify_gap_s: float = 5.0
+    request_gap_s: float = 1 / 40
     connect_s: float = 60.0
     hang_ups: int = 10
     hang_ups_s: float = 60.0
@@ -147,8 +153,8 @@ class DiscordChat:
         self._answers: asyncio.TaskGroup | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._taken: TTLCache[int, None] = TTLCache(maxsize=_REMEMBERED, ttl=_REMEMBERED_S)
-        self._identifying = asyncio.Lock()
-        self._identified_s = -self._limits.identify_gap_s
+        self._identifies = _Turns(self._limits.identify_gap_s)
+        self._requests = _Turns(self._limits.request_gap_s)
 
     @property
     def name(self) -> str:
@@ -176,7 +182,7 @@ class DiscordChat:
     async def announce(self, place: Place, reply: Reply) -> bool:
         """Say something that nobody asked for just now."""
         client = self._client
-        if client is None or not client.is_ready() or reply.is_silent or place.platform != _NAME:
+        if client is None or client.user is None or reply.is_silent or place.platform != _NAME:
             return False
         guild = client.get_guild(int(place.server)) if place.server else None
         language = guild.preferred_locale.value if guild is not None else DEFAULT_LANGUAGE
@@ -250,9 +256,12 @@ class DiscordChat:
 
     async def identify_turn(self) -> None:
         """Wait until a new session may be asked for."""
-        async with self._identifying:
-            await asyncio.sleep(self._identified_s + self._limits.identify_gap_s - time.monotonic())
-            self._identified_s = time.monotonic()
+        await self._identifies.wait()
+
+    async def request_turn(self, path: str) -> None:
+        """Wait until a request may be sent. Discord counts those for interactions apart."""
+        if not _INTERACTION_PATH.search(path):
+            await self._requests.wait()
 
     async def drained(self) -> None:
         """Wait for the answers that are under way, for a while."""
@@ -281,7 +290,7 @@ class DiscordChat:
         if look is not None:
             await self.ask_for_game(interaction, look)
         elif self._is_first(interaction.id):
-            text = discord_views.label("no-answer-of-mine", language=interaction.locale.value)
+            text = wording.label("no-answer-of-mine", language=interaction.locale.value)
             with _lost("answer"):
                 await interaction.response.send_message(text, ephemeral=True)
 
@@ -386,7 +395,7 @@ class DiscordChat:
             return await self._handle(request)
         except Exception:
             log.exception("answering %s failed", type(request.command).__name__)
-            return Reply(text=discord_views.label("went-wrong", language=request.asker.language), private=True)
+            return Reply(text=wording.label("went-wrong", language=request.asker.language), private=True)
 
     async def _shown(self, reply: Reply, language: str, *, with_text: bool = False) -> Shown:
         return discord_views.shown(
@@ -436,6 +445,21 @@ class DiscordChat:
         return self._languages
 
 
+class _Turns:
+    """Lets one after the other go on, with a gap between them."""
+
+    def __init__(self, gap_s: float) -> None:
+        self._gap_s = gap_s
+        self._lock = asyncio.Lock()
+        self._next_s = 0.0
+
+    async def wait(self) -> None:
+        """Return when it is one's turn."""
+        async with self._lock:
+            await asyncio.sleep(self._next_s - time.monotonic())
+            self._next_s = time.monotonic() + self._gap_s
+
+
 class _ContentMissing(ChatProblem):
     """The message-content intent is not granted: the next session does without."""
 
@@ -451,6 +475,7 @@ class _Client(discord.AutoShardedClient):
             chunk_guilds_at_startup=False,
             member_cache_flags=discord.MemberCacheFlags.none(),
             shard_connect_timeout=chat.limits.connect_s,
+            http_trace=self._paced(chat),
         )
         self.problem: ChatProblem | None = None
         self.drains = True
@@ -464,6 +489,20 @@ class _Client(discord.AutoShardedClient):
     def was_steady(self) -> bool:
         """Whether the session lasted."""
         return self._ready_s is not None and time.monotonic() - self._ready_s >= self._chat.limits.steady_s
+
+    @staticmethod
+    def _paced(chat: DiscordChat) -> aiohttp.TraceConfig:
+        """The library keeps the limits of single routes ahead of time, and the one of all together only when told off.
+
+        What a trace awaits, the request waits for: at last, when the library has let it go.
+        """
+
+        async def wait(_: aiohttp.ClientSession, __: SimpleNamespace, sent: aiohttp.TraceRequestStartParams) -> None:
+            await chat.request_turn(sent.url.path)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(wait)
+        return trace
 
     # What the library calls before a session
 
@@ -561,6 +600,8 @@ class _Sentences(logging.Filter):
     """Makes one line of what the library logs of a lost connection."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if "voice will NOT be supported" in record.getMessage():
+            return False
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, discord.DiscordException | aiohttp.ClientError | OSError):
             record.msg, record.args = f"{record.getMessage()} ({_sentence(error)})", None

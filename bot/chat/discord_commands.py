@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import locale_str
 
-from bot.chat.discord_views import label
+from bot.commands import wording
 from bot.commands.parser import COMMANDS
 from bot.commands.request import (
     Flag,
@@ -121,8 +121,9 @@ def tree(client: discord.Client, chat: TakesCommands, *, words: CommandWords, la
     @app_commands.allowed_installs(guilds=True, users=False)
     @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
     @_MODERATORS
-    async def watch(interaction: _Interaction, channel: str, on: bool = True) -> None:  # noqa: FBT001, FBT002
-        chat.take(interaction, Watch(channel=channel, on=on), private=False)
+    async def watch(interaction: _Interaction, channel: str = "", on: bool = True) -> None:  # noqa: FBT001, FBT002
+        # Without a channel it asks which ones are watched.
+        chat.take(interaction, Watch(channel=channel, on=on if channel else None), private=False)
 
     @commands.command(**_names("model"))
     async def model(interaction: _Interaction) -> None:
@@ -140,14 +141,16 @@ def tree(client: discord.Client, chat: TakesCommands, *, words: CommandWords, la
 
     @commands.context_menu(name=_name("command-misclassified"))
     @_MODERATORS
-    async def misclassified(interaction: _Interaction, message: discord.Message) -> None:
+    async def flag_message(interaction: _Interaction, message: discord.Message) -> None:
         await chat.ask_about_message(interaction, message)
 
     for name in COMMANDS:
         if not words.names[name]:
             commands.remove_command(name)
     if not words.names["flag"]:
-        commands.remove_command(label("command-misclassified", language="en"), type=discord.AppCommandType.message)
+        commands.remove_command(
+            wording.label("command-misclassified", language="en"), type=discord.AppCommandType.message
+        )
     return commands
 
 
@@ -201,12 +204,12 @@ class _Translator(app_commands.Translator):
         language = locale.value.partition("-")[0]
         if language not in self._languages or "key" not in string.extras:
             return None
-        translated = label(string.extras["key"], language=language)
+        translated = wording.label(string.extras["key"], language=language)
         return translated if translated != string.message else None
 
 
 def _name(key: str) -> locale_str:
-    return locale_str(label(key, language="en"), key=key)
+    return locale_str(wording.label(key, language="en"), key=key)
 
 
 def _names(command: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import discord
 from discord import ui
 
+from bot.commands import wording
 from bot.commands.request import Choice, Flag, FlagLook, Identify, ListFlags, Timeline, Watch, Withdraw
 from core.games import UNKNOWN
 
@@ -36,6 +37,9 @@ _FIELD = 1024
 _TITLE = 256
 _OPTION = 100
 _OPTIONS = 25
+
+_OLD_S = 5.0
+"""From this age on an answer says how old it is."""
 
 _MARK = "gs"
 """What the ids of all our components begin with."""
@@ -168,7 +172,7 @@ def unpacked(text: str) -> Command | None:
         name, *values = json.loads(text)
         kind = _PACKED[name]
         fields = dataclasses.fields(kind)
-        if len(values) != len(fields) or not all(isinstance(value, str | bool) for value in values):
+        if len(values) != len(fields) or not all(isinstance(value, str | bool | None) for value in values):
             return None
         return kind(**{field.name: value for field, value in zip(fields, values, strict=True)})
     except (ValueError, KeyError, TypeError):
@@ -181,10 +185,10 @@ def right_game_form(look: str, *, language: str) -> ui.Modal:
     It is stopped at once, so that the library does not keep it: what is sent in is read by its id alone, and so also
     by the next process.
     """
-    form = ui.Modal(title=label("form-title", language=language), custom_id=f"{_MARK}:right-game:{look}")
+    form = ui.Modal(title=wording.label("form-title", language=language), custom_id=f"{_MARK}:right-game:{look}")
     form.add_item(
         ui.Label(
-            text=label("form-game", language=language),
+            text=wording.label("form-game", language=language),
             component=ui.TextInput(custom_id=f"{_MARK}:game", min_length=1, max_length=100),
         )
     )
@@ -258,12 +262,14 @@ class Shown:
 
     def _view(self) -> ui.View | None:
         view = ui.View(timeout=None)
-        select = ChoiceSelect.of(self.choices, placeholder=label("choose", language=self.language))
+        select = ChoiceSelect.of(self.choices, placeholder=wording.label("choose", language=self.language))
         if select is not None:
             view.add_item(select)
         if self.answer is not None:
             for press, subject in _presses(self.answer):
-                view.add_item(AnswerButton(press, subject, label=label(f"button-{press}", language=self.language)))
+                view.add_item(
+                    AnswerButton(press, subject, label=wording.label(f"button-{press}", language=self.language))
+                )
         return view if view.children else None
 
 
@@ -295,11 +301,10 @@ def shown(reply: Reply, *, picture: bytes | None, channel_url: str, language: st
 
 def _embed(answer: Answer, verdict: Verdict, *, channel_url: str, language: str) -> discord.Embed:
     if verdict.game == UNKNOWN:
-        seen = label("unknown", language=language)
+        seen = wording.label("unknown", language=language)
         colour = discord.Colour.light_grey()
     else:
-        # No stream is ever certain: 99.6 must not become a hundred.
-        seen = f"{verdict.game.name} {min(99, round(verdict.confidence * 100))} %"
+        seen = f"{wording.game_name(verdict.game, language=language)} {wording.percent(verdict.confidence)}"
         agrees = answer.declared is None or answer.declared.name.casefold() == verdict.game.name.casefold()
         colour = discord.Colour.green() if agrees else discord.Colour.orange()
     declared = answer.declared.name if answer.declared is not None else "–"
@@ -311,8 +316,11 @@ def _embed(answer: Answer, verdict: Verdict, *, channel_url: str, language: str)
         ("declared", declared),
         ("frames", f"{verdict.votes}/{len(verdict.frames)}"),
     ):
-        embed.add_field(name=label(f"field-{key}", language=language), value=_short(_harmless(value), _FIELD))
-    embed.set_footer(text=f"{label('field-model', language=language)} {verdict.model}")
+        embed.add_field(name=wording.label(f"field-{key}", language=language), value=_short(_harmless(value), _FIELD))
+    footer = f"{wording.label('field-model', language=language)} {verdict.model}"
+    if answer.age_s >= _OLD_S:
+        footer = f"{footer} · {wording.ago(answer.age_s, language=language)}"
+    embed.set_footer(text=footer)
     return embed
 
 
@@ -338,105 +346,3 @@ def _short(text: str, limit: int) -> str:
         return text
     whole_lines, _, _ = text[: limit - 1].rpartition("\n")
     return f"{whole_lines or text[: limit - 1]}…"
-
-
-def label(key: str, *, language: str) -> str:
-    """A word of the surface, such as a button's."""
-    words = _LABELS.get(language.partition("-")[0], _LABELS["en"])
-    return words[key]
-
-
-_LABELS: dict[str, dict[str, str]] = {
-    "en": {
-        "command-game": "game",
-        "command-game-about": "Which game does this channel's live stream really show?",
-        "command-flag": "flag",
-        "command-flag-about": "For moderators: what was recognised of this channel is wrong; name the right game",
-        "command-unflag": "unflag",
-        "command-unflag-about": "For moderators: take a flag back",
-        "command-flags": "flags",
-        "command-flags-about": "For moderators: which flags are there?",
-        "command-games": "games",
-        "command-games-about": "Which games are known?",
-        "command-timeline": "timeline",
-        "command-timeline-about": "Which games were seen on this channel tonight?",
-        "command-watch": "watch",
-        "command-watch-about": "For moderators: say here when this channel shows another game than it declares",
-        "command-model": "model",
-        "command-model-about": "Which model answers?",
-        "command-help": "help",
-        "command-help-about": "What can I ask?",
-        "command-optout": "optout",
-        "command-optout-about": "For broadcasters: leave my channel alone, and remove what was kept of it",
-        "command-misclassified": "Flag as misclassified",
-        "option-channel": "channel",
-        "option-channel-about": "A channel's name or address",
-        "option-game": "game",
-        "option-game-about": "The right game",
-        "option-number": "number",
-        "option-number-about": "The number of the flag",
-        "option-filter": "filter",
-        "option-filter-about": "Part of a game's name",
-        "option-on": "on",
-        "option-on-about": "Off ends it",
-        "button-right": "Right",
-        "button-wrong": "Wrong…",
-        "button-again": "Again",
-        "choose": "Which one is meant?",
-        "form-title": "Which game is right?",
-        "form-game": "The right game",
-        "field-seen": "Seen",
-        "field-declared": "Declared",
-        "field-frames": "Frames",
-        "field-model": "Model",
-        "unknown": "no game that I know",
-        "no-answer-of-mine": "That is no answer of mine that can be flagged.",
-        "went-wrong": "Something went wrong on my side. It has been logged; please try again.",
-    },
-    "de": {
-        "command-game": "spiel",
-        "command-game-about": "Welches Spiel zeigt der Stream dieses Kanals wirklich?",
-        "command-flag": "melden",
-        "command-flag-about": "Für Moderatoren: Erkanntes ist falsch; das richtige Spiel nennen",
-        "command-unflag": "zurücknehmen",
-        "command-unflag-about": "Für Moderatoren: eine Meldung zurücknehmen",
-        "command-flags": "meldungen",
-        "command-flags-about": "Für Moderatoren: Welche Meldungen gibt es?",
-        "command-games": "spiele",
-        "command-games-about": "Welche Spiele sind bekannt?",
-        "command-timeline": "verlauf",
-        "command-timeline-about": "Welche Spiele waren heute auf diesem Kanal zu sehen?",
-        "command-watch": "beobachten",
-        "command-watch-about": "Für Moderatoren: hier melden, wenn der Kanal ein anderes Spiel zeigt, als er angibt",
-        "command-model": "modell",
-        "command-model-about": "Welches Modell antwortet?",
-        "command-help": "hilfe",
-        "command-help-about": "Was kann ich fragen?",
-        "command-optout": "abmelden",
-        "command-optout-about": "Für Streamer: meinen Kanal in Ruhe lassen und Gespeichertes löschen",
-        "command-misclassified": "Falsch erkannt",
-        "option-channel": "kanal",
-        "option-channel-about": "Name oder Adresse eines Kanals",
-        "option-game": "spiel",
-        "option-game-about": "Das richtige Spiel",
-        "option-number": "nummer",
-        "option-number-about": "Die Nummer der Meldung",
-        "option-filter": "filter",
-        "option-filter-about": "Teil eines Spielnamens",
-        "option-on": "an",
-        "option-on-about": "Aus beendet es",
-        "button-right": "Richtig",
-        "button-wrong": "Falsch…",
-        "button-again": "Nochmal",
-        "choose": "Was ist gemeint?",
-        "form-title": "Welches Spiel ist richtig?",
-        "form-game": "Das richtige Spiel",
-        "field-seen": "Zu sehen",
-        "field-declared": "Angegeben",
-        "field-frames": "Bilder",
-        "field-model": "Modell",
-        "unknown": "kein Spiel, das ich kenne",
-        "no-answer-of-mine": "Das ist keine Antwort von mir, die gemeldet werden kann.",
-        "went-wrong": "Bei mir ist etwas schiefgegangen. Es ist notiert; bitte noch einmal versuchen.",
-    },
-}

@@ -14,6 +14,7 @@ import copy
 import functools
 import itertools
 import json
+import math
 import os
 import re
 import time
@@ -49,6 +50,9 @@ ACKNOWLEDGE_S = 3.0
 OPENAPI = os.environ.get("GAMESPOTTER_DISCORD_OPENAPI")
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 0, 1, 2, 6, 7, 9, 10, 11
+
+_FILES = web.RequestKey("files", list[tuple[str, bytes]])
+_NUMBER = web.RequestKey("number", int)
 
 _ids = itertools.count(910_000_000_000_000_000)
 
@@ -134,6 +138,7 @@ class Fault:
     times: int
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    is_done: bool = False
 
 
 @dataclass(kw_only=True)
@@ -228,9 +233,10 @@ class DiscordStandIn:
 
     # What people do
 
-    async def slash(self, name: str, *, person: Person | None = None, **options: Any) -> Asked:
+    async def slash(self, name: str, *, person: Person | None = None, age_s: float = 0.0, **options: Any) -> Asked:
+        """A command of a person; with ``age_s`` one that was on its way for so long."""
         await self.connected()
-        return await self._interact(2, self._command_data(name, options), person=person)
+        return await self._interact(2, self._command_data(name, options), person=person, age_s=age_s)
 
     async def suggestions(self, name: str, *, person: Person | None = None, focused: str, **options: Any) -> list[str]:
         await self.connected()
@@ -341,6 +347,37 @@ class DiscordStandIn:
                 socket, session.socket = session.socket, None
                 await socket.close(code=code)
 
+    async def close_all(self, code: int) -> None:
+        """The same, and the sessions are gone."""
+        await self.hang_up(code)
+        self.sessions.clear()
+
+    async def forget(self) -> None:
+        """Let sessions end as they do when a client was away for too long."""
+        sockets = [session.socket for session in self.sessions.values() if session.socket is not None]
+        self.sessions.clear()
+        for socket in sockets:
+            await socket.close(code=4000)
+
+    async def miss(self, session: Session, text: str) -> dict[str, Any]:
+        """A message that comes while nobody is connected."""
+        person = Person()
+        message = self._message(new_id(), CHANNEL_ID, person.user(), {"content": text})
+        member = person.member()
+        del member["user"], member["permissions"]
+        event = {**message, "guild_id": str(GUILD_ID), "member": member}
+        session.events.append({"op": DISPATCH, "t": "MESSAGE_CREATE", "s": session.seq + 1, "d": event})
+        return event
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._open)
+
+    def lose_answers(self, method: str, path: str, *, times: int) -> None:
+        """Do what is asked, and answer as if it had failed."""
+        self.fail(method, path, 500, times=times)
+        self.faults[-1].is_done = True
+
     async def ask_to_reconnect(self) -> None:
         session = await self.connected()
         await session.send({"op": RECONNECT, "d": None})
@@ -379,7 +416,13 @@ class DiscordStandIn:
         }
 
     async def _interact(
-        self, kind: int, data: dict[str, Any], *, person: Person | None, message: dict[str, Any] | None = None
+        self,
+        kind: int,
+        data: dict[str, Any],
+        *,
+        person: Person | None,
+        message: dict[str, Any] | None = None,
+        age_s: float = 0.0,
     ) -> Asked:
         person = person or Person()
         session = await self.connected()
@@ -388,7 +431,7 @@ class DiscordStandIn:
             id=number,
             token=f"interaction-token-{number}",
             kind=kind,
-            at_s=time.monotonic(),
+            at_s=time.monotonic() - age_s,
             person=person,
             channel_id=CHANNEL_ID,
         )
@@ -441,24 +484,22 @@ class DiscordStandIn:
         asked.callback = body
         kind, data = body["type"], body.get("data") or {}
         answer: dict[str, Any] = {"id": str(asked.id), "type": asked.kind}
-        resource: dict[str, Any] = {"type": kind}
+        whole: dict[str, Any] = {"interaction": answer}
         if kind in (4, 5):
             ephemeral = bool(data.get("flags", 0) & EPHEMERAL)
             if kind == 4:
                 asked.original = self._message(new_id(), asked.channel_id, _me(), data)
                 self.messages[int(asked.original["id"])] = asked.original
                 answer["response_message_id"] = asked.original["id"]
-                resource["message"] = asked.original
+                whole["resource"] = {"type": kind, "message": asked.original}
             else:
                 asked.deferred_ephemeral = ephemeral
-                waiting = self._message(new_id(), asked.channel_id, _me(), {"flags": 128 | (64 if ephemeral else 0)})
-                answer["response_message_id"] = waiting["id"]
-                resource["message"] = waiting
+                answer["response_message_id"] = str(new_id())
             answer["response_message_ephemeral"] = ephemeral
             answer["response_message_loading"] = kind == 5
         self._tell(asked)
         if request.query.get("with_response") in ("1", "true"):
-            return self._json(request, {"interaction": answer, "resource": resource})
+            return self._json(request, whole)
         return web.Response(status=204)
 
     async def _edit_original(self, request: web.Request) -> web.Response:
@@ -468,9 +509,7 @@ class DiscordStandIn:
             return self._error(404, 10008, "Unknown Message")
         flags = EPHEMERAL if asked.deferred_ephemeral else 0
         number = int(asked.original["id"]) if asked.original else new_id()
-        asked.original = self._message(
-            number, asked.channel_id, _me(), {**body, "flags": flags}, files=request["files"]
-        )
+        asked.original = self._message(number, asked.channel_id, _me(), {**body, "flags": flags}, files=request[_FILES])
         self.messages[number] = asked.original
         self._tell(asked)
         return self._json(request, asked.original)
@@ -489,7 +528,7 @@ class DiscordStandIn:
         body = await self._body(request)
         if asked is None or asked.callback is None:
             return self._error(404, 10015, "Unknown Webhook")
-        message = self._message(new_id(), asked.channel_id, _me(), body, files=request["files"])
+        message = self._message(new_id(), asked.channel_id, _me(), body, files=request[_FILES])
         self.messages[int(message["id"])] = message
         if asked.callback["type"] == 5 and asked.original is None and not asked.was_deleted:
             # The first one takes the place of what was announced, and is for whom that was.
@@ -508,7 +547,7 @@ class DiscordStandIn:
         key = (channel_id, str(body.get("nonce")))
         if body.get("enforce_nonce") and key in self._nonces:
             return self._json(request, self._nonces[key])
-        message = self._message(new_id(), channel_id, _me(), body, files=request["files"])
+        message = self._message(new_id(), channel_id, _me(), body, files=request[_FILES])
         if reference := body.get("message_reference"):
             message["type"] = 19
             message["message_reference"] = {"type": 0, "channel_id": str(channel_id), "guild_id": str(GUILD_ID)}
@@ -655,8 +694,8 @@ class DiscordStandIn:
         return self._json(request, self.commands)
 
     async def _body(self, request: web.Request) -> Any:
-        """What was sent, held against the document; pictures go to ``request["files"]``."""
-        request["files"] = []
+        """What was sent, held against the document; pictures go to what is kept beside the request."""
+        request[_FILES] = []
         if request.content_type == "multipart/form-data":
             body: Any = None
             async for part in await request.multipart():
@@ -664,11 +703,11 @@ class DiscordStandIn:
                 if part.name == "payload_json":
                     body = json.loads(await part.text())
                 else:
-                    request["files"].append((part.filename, bytes(await part.read())))
+                    request[_FILES].append((part.filename, bytes(await part.read())))
         else:
             text = await request.text()
             body = json.loads(text) if text else None
-        self.requests[request["number"]] = (request.method, request.path.removeprefix("/api/v10"), body)
+        self.requests[request[_NUMBER]] = (request.method, request.path.removeprefix("/api/v10"), body)
         if body is not None:
             self._check(request, body, answer=False)
         # Whatever is said carries it; an acknowledgement says nothing yet.
@@ -698,12 +737,14 @@ class DiscordStandIn:
         if not request.path.startswith("/api/"):
             return await handler(request)
         path = request.path.removeprefix("/api/v10")
-        request["number"] = len(self.requests)
+        request[_NUMBER] = len(self.requests)
         self.requests.append((request.method, path, None))
         self._changed.set()
         for fault in self.faults:
             if fault.times and fault.method == request.method and fault.path.fullmatch(path):
                 fault.times -= 1
+                if fault.is_done:
+                    await handler(request)
                 await request.read()
                 return web.Response(
                     status=fault.status,
@@ -732,7 +773,7 @@ class DiscordStandIn:
         if match := re.fullmatch(r"/webhooks/\d+/([^/]+)(/messages/.*)?", path):
             return f"webhook:{match[1]}", 5, 2.0
         if method == "PUT":
-            return "commands", 2, 60.0
+            return "commands", 10, 60.0
         return None
 
     def _limited(self, method: str, path: str, *, is_global: bool) -> web.Response | None:
@@ -749,8 +790,8 @@ class DiscordStandIn:
             return None
         name, limit, window_s = bucket
         used = self._buckets[name]
-        while used and now_s - used[0] >= window_s:
-            used.popleft()
+        if used and now_s - used[0] >= window_s:  # a window begins with its first request, and ends as a whole
+            used.clear()
         if len(used) >= limit:
             self.violations.append(f"more than {limit} requests in {window_s} s: {method} {path}")
             return self._too_many(window_s - (now_s - used[0]), everywhere=False)
@@ -776,7 +817,7 @@ class DiscordStandIn:
             "X-RateLimit-Limit": str(limit),
             "X-RateLimit-Remaining": str(max(limit - len(used), 0)),
             "X-RateLimit-Reset": f"{time.time() + reset_s:.3f}",
-            "X-RateLimit-Reset-After": f"{reset_s:.3f}",
+            "X-RateLimit-Reset-After": f"{math.ceil(reset_s * 1000) / 1000:.3f}",
             "X-RateLimit-Bucket": name.partition(":")[0],
         }
 
