@@ -17,6 +17,7 @@ from bot.commands import wording
 from bot.commands.answer import EvidenceTile
 from bot.languages.sentences import harmless
 from core.frames import RgbPicture, decode_jpeg, encode_jpeg, to_stored
+from core.games import UNKNOWN
 from core.streams.sampler import Reason
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def tiles(sample: Sample, verdict: Verdict) -> tuple[EvidenceTile, ...]:
     return tuple(sorted((*counted, *rejected), key=lambda tile: tile.at_s or 0.0))
 
 
-def draw(evidence: Sequence[EvidenceTile], *, channel: str, language: str) -> bytes:
+def draw(evidence: Sequence[EvidenceTile], *, channel: str, language: str, seen: Game | None = None) -> bytes:
     """Draw the evidence as one JPEG of less than :data:`MAX_BYTES`.
 
     Frames that show what most show are framed in one colour, those of another game in another and with a sign before
@@ -96,10 +97,12 @@ def draw(evidence: Sequence[EvidenceTile], *, channel: str, language: str) -> by
         evidence: in the order of the stream; adverts in a row become one tile.
         channel: for the heading.
         language: of the one who reads it.
+        seen: the answer that the evidence is of; None for what most frames show. Of one that says that the game is
+            unknown, no frame is said to agree.
     """
     pen = _Pen()
     shown = _shown(evidence)
-    most = _most_seen(evidence)
+    most = seen if seen is not None else _most_seen(evidence)
     columns = min(_MOST_COLUMNS, max(2, int(np.ceil(np.sqrt(len(shown))))))
     rows = -(-len(shown) // columns)
     width_px = columns * (_PICTURE_WIDTH_PX + _GAP_PX) + _GAP_PX
@@ -184,7 +187,9 @@ def _head(
 ) -> None:
     counted = [tile for tile in evidence if tile.rejected is None]
     right = ""
-    if most is not None:
+    if most == UNKNOWN:
+        right = wording.label("unknown", language=language)
+    elif most is not None:
         agreeing = sum(tile.label == most for tile in counted)
         right = f"{wording.game_name(most, language=language)} {agreeing}/{len(counted)}"
     half_px = area.shape[1] // 2 - _GAP_PX
@@ -211,9 +216,9 @@ def _tile(area: RgbPicture, pen: _Pen, shown: _Shown, most: Game | None, languag
             area, pen, wording.rejected_tile(str(tile.rejected), count=shown.count, language=language), when, _GREY
         )
         return
-    differs = tile.label is not None and tile.label != most
-    colour = _DIFFERS if differs else _AGREES
-    _frame(area[:_PICTURE_HEIGHT_PX], colour)
+    differs = tile.label is not None and most not in {tile.label, UNKNOWN}
+    if most != UNKNOWN:
+        _frame(area[:_PICTURE_HEIGHT_PX], _DIFFERS if differs else _AGREES)
     label = wording.game_name(tile.label, language=language) if tile.label is not None else ""
     details = " · ".join(part for part in (wording.percent(tile.confidence) if label else "", when) if part)
     _caption(area, pen, f"{_OTHER_GAME if differs else ''}{label}", details, _DIFFERS if differs else _WHITE)

@@ -82,6 +82,18 @@ def test_frames_of_another_game_are_marked() -> None:
     assert not has(same, AMBER)
 
 
+def test_the_answer_decides_which_frames_agree() -> None:
+    evidence = mosaic.tiles(*look(VALORANT, VALORANT))
+
+    assert has(decode_jpeg(mosaic.draw(evidence, channel="x", language="en", seen=VALORANT)), GREEN)
+    chess = decode_jpeg(mosaic.draw(evidence, channel="x", language="en", seen=CHESS))
+    assert has(chess, AMBER)
+    assert not has(chess, GREEN)
+    unknown = decode_jpeg(mosaic.draw(evidence, channel="x", language="en", seen=UNKNOWN))
+    assert not has(unknown, GREEN)
+    assert not has(unknown, AMBER)
+
+
 def test_what_did_not_count_is_grey() -> None:
     red = np.zeros((180, 320, 3), dtype=np.uint8)
     red[:, :, 0] = 255
