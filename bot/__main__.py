@@ -84,12 +84,20 @@ def console(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
 
 @app.command()
 def run(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
-    """Stay, and do what is due by the clock: the nightly collection, and the upkeep of what it collected."""
+    """Stay: answer in the chats that are set up, and do what is due by the clock.
+
+    Says at the start what is on, and what is missing for the rest. Ends with 1 when a chat does not accept us.
+    """
     log_to_stderr(debug=debug, level=logging.INFO)
     settings = settings_or_exit(config)
+    discord, twitch = settings.discord, settings.twitch
     for line in wording.what_is_on(
+        discord=wording.missing_for_discord(has_token=discord.has_token) if discord.chat else "",
+        twitch=wording.missing_for_twitch(has_credentials=twitch.has_credentials, has_key=twitch.has_token_key)
+        if twitch.chat
+        else "",
         collects=settings.collection.enabled,
-        has_credentials=settings.twitch.has_credentials,
+        has_credentials=twitch.has_credentials,
         cron=settings.collection.cron,
         time_zone=settings.collection.time_zone,
     ):

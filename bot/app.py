@@ -384,7 +384,7 @@ def chats_on(settings: Settings) -> tuple[str, ...]:
     discord, twitch = settings.discord, settings.twitch
     on = {
         DISCORD: discord.chat and discord.has_token,
-        TWITCH: twitch.chat and twitch.has_credentials and twitch.token_key is not None,
+        TWITCH: twitch.chat and twitch.has_credentials and twitch.has_token_key,
     }
     return tuple(chat for chat, is_on in on.items() if is_on)
 

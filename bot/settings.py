@@ -91,6 +91,11 @@ class TwitchSettings(_Section):
         """Whether the directory can be asked."""
         return bool(self.client_id and self.client_secret and self.client_secret.get_secret_value())
 
+    @property
+    def has_token_key(self) -> bool:
+        """Whether tokens can be kept."""
+        return bool(self.token_key and self.token_key.get_secret_value().strip())
+
 
 class DiscordSettings(_Section):
     """``[discord]``: the chat, who may do what there, and other addresses for a stand-in."""

@@ -566,18 +566,64 @@ def _short(text: str) -> str:
 # The command line, whose language is English.
 
 
-def what_is_on(*, collects: bool, has_credentials: bool, cron: str, time_zone: str) -> list[str]:
-    """What a bot that stays does, and what is missing for the rest."""
+def what_is_on(
+    *,
+    discord: str | None,
+    twitch: str | None,
+    collects: bool,
+    has_credentials: bool,
+    cron: str,
+    time_zone: str,
+) -> list[str]:
+    """What a bot that stays does, and what is missing for the rest.
+
+    Args:
+        discord: what is missing for the chat on Discord; None when it is on, empty when it is not wanted.
+        twitch: the same of Twitch.
+        collects: whether the nightly collection is wanted.
+        has_credentials: whether Twitch's directory can be asked.
+        cron: when it collects.
+        time_zone: in which that is meant.
+    """
     if not collects:
         collection = "off: [collection] enabled is false"
     elif not has_credentials:
-        collection = (
-            "off: it needs Twitch's credentials. Set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the "
-            "environment"
-        )
+        collection = f"off: it needs Twitch's credentials. {_SET_CREDENTIALS}"
     else:
         collection = f"on, at {cron} ({time_zone})"
-    return [f"Nightly collection: {collection}.", "Retention and room for frames: looked after every hour.", STOP_HINT]
+    return [
+        f"Discord: {_on_or_off(discord, section='discord')}.",
+        f"Twitch chat: {_on_or_off(twitch, section='twitch')}.",
+        f"Nightly collection: {collection}.",
+        "Retention and room for frames: looked after every hour.",
+        STOP_HINT,
+    ]
+
+
+_SET_CREDENTIALS = "Set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the environment"
+
+
+def missing_for_discord(*, has_token: bool) -> str | None:
+    """What a chat on Discord lacks."""
+    return None if has_token else "it needs the bot's token. Set GAMESPOTTER_DISCORD__TOKEN in the environment"
+
+
+def missing_for_twitch(*, has_credentials: bool, has_key: bool) -> str | None:
+    """What a chat on Twitch lacks."""
+    if not has_credentials:
+        return f"it needs Twitch's credentials. {_SET_CREDENTIALS}"
+    if not has_key:
+        return (
+            "it needs a key to keep tokens with. `python -m bot authorise --new-key` makes one; set it as "
+            "GAMESPOTTER_TWITCH__TOKEN_KEY in the environment"
+        )
+    return None
+
+
+def _on_or_off(missing: str | None, *, section: str) -> str:
+    if missing is None:
+        return "on"
+    return f"off: {missing}" if missing else f"off: [{section}] chat is false"
 
 
 def data_set(summary: DataSetSummary) -> list[str]:
