@@ -141,6 +141,7 @@ class _Pen:
 
     def fitting(self, text: str, limit_px: int, size_px: int, weight: int) -> str:
         """As much of a text as has room."""
+        # Half a surrogate pair ends OpenCV 5.0, and with it the process.
         text = harmless(text)[:200]
         if self.width_px(text, size_px, weight) <= limit_px:
             return text

@@ -40,8 +40,6 @@ NO_CREDENTIALS = (
     "environment."
 )
 
-SOMETHING_WENT_WRONG = "Something went wrong on my side. It has been logged; please try again."
-
 LINE_CHARACTERS = 450
 """Twitch takes 500; the name of the one who is answered, and what other clients add, need the rest."""
 

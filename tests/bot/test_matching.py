@@ -132,7 +132,7 @@ def test_what_is_only_like_a_name_is_asked_back(matcher: Matcher, typed: str, ca
     assert [game.name for game in match.games] == candidates
 
 
-@pytest.mark.parametrize("typed", ["", " ", "?", "r", "xyzzy", "just chatting", "3"])
+@pytest.mark.parametrize("typed", ["", " ", "?", "r", "xyzzy", "just chatting", "3", "rst"])
 def test_what_is_like_nothing_matches_nothing(matcher: Matcher, typed: str) -> None:
     match = matcher.match(typed)
 
@@ -153,9 +153,9 @@ def test_two_games_of_one_name_are_asked_back() -> None:
 
 
 def test_a_games_own_name_counts_more_than_anothers_alias() -> None:
-    matcher = Matcher({"a": ("Overwatch 2", ("Overwatch",)), "b": ("Overwatch", ())})
+    matcher = Matcher({"a": ("Warzone", ("Rust",)), "b": ("Rust", ()), "c": ("Rusty", ("rust",))})
 
-    assert matcher.match("overwatch").game == Game(id="b", name="Overwatch")
+    assert matcher.match("rust").game == Game(id="b", name="Rust")
 
 
 @given(typed=st.text())
