@@ -13,7 +13,7 @@ import aiohttp
 from streamlink.session.session import Streamlink
 
 from bot.claims import new_holder
-from bot.commands import wording
+from bot.commands import mosaic, wording
 from bot.commands.flagging import Flagging
 from bot.commands.limits import Cooldowns
 from bot.commands.naming import GameNames
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from bot.chat.platform import ChatPlatform, Handle
     from bot.chat.twitch_chat import TwitchAddresses
     from bot.chat.twitch_tokens import TokenVault
+    from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
     from bot.nightly import CarriesOutNights
     from bot.settings import ModelSettings, Settings
@@ -198,6 +199,7 @@ async def open_service(
     *,
     storage: Storage | None = None,
     directory: StreamDirectory | None = None,
+    shows_evidence: bool = False,
 ) -> AsyncIterator[CommandService]:
     """Build the one door on top of what looks, and run what stores behind it.
 
@@ -206,6 +208,7 @@ async def open_service(
         looking: opened.
         storage: need not be prepared; None keeps nothing.
         directory: says what channels declare; None knows nothing of that.
+        shows_evidence: whether a platform shows pictures.
     """
     recorder = flagging = watching = None
     words, url_template = settings.commands.words, settings.streams.url
@@ -244,6 +247,7 @@ async def open_service(
         sightings=storage.sightings if storage is not None else None,
         flagging=flagging,
         watching=watching,
+        evidence=mosaic.tiles if shows_evidence else None,
     )
     async with asyncio.TaskGroup() as group:
         recording = group.create_task(recorder.run(), name="recorder") if recorder is not None else None
@@ -347,7 +351,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
                     work=partial(nightly.scheduled, stop=stop),
                 )
             )
-        service = await stack.enter_async_context(open_service(settings, looking, storage=storage, directory=directory))
+        service = await stack.enter_async_context(
+            open_service(settings, looking, storage=storage, directory=directory, shows_evidence=DISCORD in chats)
+        )
         platforms = {chat: _chat(chat, settings, storage, service) for chat in chats}
         async with asyncio.TaskGroup() as group:
             staying = [
@@ -406,10 +412,16 @@ def _discord(settings: Settings, service: CommandService) -> ChatPlatform:
         operators=discord.operators,
         channels=service.complete_channels,
         games=service.complete_games,
+        draw=_evidence,
         channel_url=settings.streams.url,
         api_url=discord.api_url,
         gateway_url=discord.gateway_url,
     )
+
+
+def _evidence(answer: Answer, language: str) -> bytes:
+    seen = answer.verdict.game if answer.verdict is not None else None
+    return mosaic.draw(answer.evidence, channel=answer.channel, language=language, seen=seen)
 
 
 def _twitch(settings: Settings, storage: Storage) -> ChatPlatform:

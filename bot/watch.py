@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 _POLL_S = 5.0
+_GIVING_BACK_S = 2.0
 _LEASE_S = 120.0
 """More than looking at a handful of channels takes, however slow they are."""
 
@@ -73,21 +75,32 @@ class MismatchWatch:
         self._windows = windows
         self._poll_s = poll_s
         self._clock = clock
+        self._in_hand: tuple[DueWatch, ...] = ()
 
     async def run(self) -> None:
         """Do what is due until cancelled."""
-        while True:
-            try:
-                due = await self._watches.claim_due(holder=self._holder, lease_s=_LEASE_S, limit=_AT_ONCE)
-                async with asyncio.TaskGroup() as group:
-                    for one in due:
-                        group.create_task(self._look(one), name=f"watch {one.watch.login}")
-                await self._tell_what_was_learnt()
-            except* StorageError as errors:
-                log.error("watching rests: %s", errors.exceptions[0])  # noqa: TRY400 - a sentence
-                due = ()
-            if not due:
-                await asyncio.sleep(self._poll_s)
+        try:
+            while True:
+                try:
+                    self._in_hand = await self._watches.claim_due(holder=self._holder, lease_s=_LEASE_S, limit=_AT_ONCE)
+                    async with asyncio.TaskGroup() as group:
+                        for due in self._in_hand:
+                            group.create_task(self._look(due), name=f"watch {due.watch.login}")
+                    await self._tell_what_was_learnt()
+                except* StorageError as errors:
+                    log.error("watching rests: %s", errors.exceptions[0])  # noqa: TRY400 - a sentence
+                    self._in_hand = ()
+                if not self._in_hand:
+                    await asyncio.sleep(self._poll_s)
+        finally:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Leave what was begun to others, who need not wait for the lease to run out; what is done is not touched."""
+        with suppress(StorageError, TimeoutError):
+            async with asyncio.timeout(_GIVING_BACK_S):
+                for due in self._in_hand:
+                    await self._watches.done(due, holder=self._holder, state=due.state, again_in_s=0.0)
 
     async def _look(self, due: DueWatch) -> None:
         answer = await self._service.look_at(due.watch.login)

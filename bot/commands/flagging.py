@@ -117,6 +117,11 @@ class Flagging:
         asker, language = request.asker, request.asker.language
         if not asker.moderates:
             return Reply(text=wording.only_moderators_flag(language=language), private=True)
+        if not command.flag:
+            text = wording.written_like(
+                "unflag", prefix=self._words.prefix, word=self._word("unflag"), language=language
+            )
+            return Reply(text=text, private=True)
         typed = command.flag.lstrip("#")
         number = int(typed) if typed.isascii() and typed.isdecimal() and len(typed) <= len(str(_LARGEST_NUMBER)) else 0
         flag = await self._flags.find(number) if 0 < number <= _LARGEST_NUMBER else None

@@ -212,6 +212,7 @@ class Place:
         server: the platform's id of what the place is part of, where there is such a thing: a Discord server.
         name: as people there see it.
         channel: login of the Twitch channel that the place belongs to, about which is asked when none is named.
+        is_one_line: whether a message there is one short line.
     """
 
     platform: str = ""
@@ -219,6 +220,7 @@ class Place:
     server: str = ""
     name: str = ""
     channel: str | None = None
+    is_one_line: bool = False
 
     @property
     def key(self) -> str:

@@ -266,7 +266,10 @@ class CommandService:
             case Identify() as identify:
                 return await self._identify(identify, request)
             case Help():
-                text = wording.help_text(prefix=self._words.prefix, words=self._on(request.place), language=language)
+                place = request.place
+                text = wording.help_text(
+                    prefix=self._words.prefix, words=self._on(place), brief=place.is_one_line, language=language
+                )
                 return Reply(text=text, private=True)
             case ShowModel():
                 return Reply(text=wording.model_text(self._recognizer.rule, language=language))
