@@ -26,18 +26,19 @@ class WatchStore:
         """Keep the database, which stays the caller's to close."""
         self._database = database
 
-    async def put(self, watch: Watch) -> bool:
+    async def put(self, watch: Watch) -> bool | None:
         """Watch a channel from now on; one that is watched for this place already goes on as it is.
 
         Returns:
-            False when the broadcaster has opted out: then nothing is kept.
+            Whether it was not watched for this place before; None when the broadcaster has opted out: then nothing is
+            kept.
         """
         login = watch.login.casefold()
         # One at a time, so that no opting out comes in between.
         async with self._database.writing(one_at_a_time=True) as session:
             if await session.scalar(select(exists().where(OptOutRow.login == login))):
-                return False
-            await session.execute(
+                return None
+            made = await session.scalar(
                 self._database.insert(WatchRow)
                 .values(
                     login=login,
@@ -52,8 +53,9 @@ class WatchStore:
                     differing=0,
                 )
                 .on_conflict_do_nothing(index_elements=[WatchRow.login, WatchRow.platform, WatchRow.place_id])
+                .returning(WatchRow.id)
             )
-            return True
+            return made is not None
 
     async def remove(self, login: str, *, platform: str, place_id: str) -> bool:
         """Watch a channel for this place no more; False when it was not watched."""

@@ -24,7 +24,7 @@ from core.storage.records import (
     LabelSource,
     Moderator,
 )
-from core.storage.tables import FlagRow, FrameRow, GameRow, LabelRow
+from core.storage.tables import FlagRow, FrameRow, GameAliasRow, GameRow, LabelRow
 from tests.core.storage.processes import at_once
 from tests.core.storage.samples import ANNA, BERT, CHESS, NOON, asked, kept, nightly, picture, recognition
 
@@ -364,12 +364,14 @@ class TestGamesThatAreNamed:
         assert (await say(Game(id="chess", name="Schach"), MO)).flag.game == Game(id="chess", name="Chess")
 
     async def test_of_two_of_one_name_the_one_with_the_id(self, look, say, captures, database):
-        async with database.writing() as session:
-            session.add(GameRow(id="chess_2", name="Chess", added_at=NOON))
         await captures.add(nightly(declared=CHESS))
+        async with database.writing() as session:
+            session.add(GameRow(id="chess_2", name="Chess", added_at=NOON + MINUTE))
+            await session.flush()
+            session.add(GameAliasRow(game_id="chess_2", name="Chess", folded="chess"))
         await look()
-        flagged = await say(Game(id="chess_2", name="Chess"), MO)
-        assert flagged.flag.game.id in ("chess", "chess_2")
+        assert (await say(Game(id="chess_2", name="Chess"), MO)).flag.game.id == "chess_2"
+        assert (await say(Game(id="chess_9", name="Chess"), MO)).flag.game.id == "chess"
 
 
 class TestWithdrawing:

@@ -33,7 +33,7 @@ def place(watch: Watch) -> dict[str, str]:
 
 async def test_what_is_watched_is_told(watches):
     for watch in (BERTS, ANNAS, ELSEWHERE):
-        assert await watches.put(watch)
+        assert await watches.put(watch) is True
     assert await watches.watches() == (ANNAS, ELSEWHERE, BERTS)
     assert await watches.watches(platform="twitch") == (ELSEWHERE,)
     assert await watches.watches(platform="discord", place_id="c1") == (ANNAS, BERTS)
@@ -51,7 +51,7 @@ async def test_watching_again_goes_on_as_it_was(watches):
     await watches.put(ANNAS)
     (due,) = await claim(watches)
     await watches.done(due, holder="a", state=STATE, again_in_s=60)
-    assert await watches.put(replace(ANNAS, by="8"))
+    assert await watches.put(replace(ANNAS, by="8")) is False
     assert await watches.watches() == (ANNAS,)
     assert await watches.state("anna", **place(ANNAS)) == STATE
     assert await claim(watches) == ()
@@ -181,7 +181,7 @@ async def test_who_opts_out_is_watched_no_more(watches, captures, upkeep, known)
     await upkeep.forget(Broadcaster(login="Anna"), by="anna", at=NOON)
     assert await watches.watches() == (BERTS,)
     assert not await watches.done(due, holder="a", state=STATE, again_in_s=0)
-    assert not await watches.put(ANNAS)
+    assert await watches.put(ANNAS) is None
     assert await watches.watches() == (BERTS,)
 
 
