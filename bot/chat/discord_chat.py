@@ -13,7 +13,7 @@ import inspect
 import logging
 import re
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -81,6 +81,7 @@ class DiscordLimits:
         identify_gap_s: between two new sessions; Discord wants 5.
         request_gap_s: between any two requests but those for interactions; Discord allows 50 a second of them.
         connect_s: for a shard's connection, until the gateway's greeting.
+        connects: attempts at a shard's first connection before all begin anew; the library waits 5 s after each.
         hang_ups: so many of one shard within ``hang_ups_s`` are no accident: the session is given up.
         hang_ups_s: see there.
         drain_s: how long a session that is given up waits for answers that are under way.
@@ -92,6 +93,7 @@ class DiscordLimits:
     identify_gap_s: float = 5.0
     request_gap_s: float = 1 / 40
     connect_s: float = 60.0
+    connects: int = 3
     hang_ups: int = 10
     hang_ups_s: float = 60.0
     drain_s: float = 20.0
@@ -230,7 +232,8 @@ class DiscordChat:
             async with client:
                 self._client = client
                 try:
-                    await client.start(self._token)
+                    # Resuming is the library's; whatever needs a new session is ours, with one back-off for all.
+                    await client.start(self._token, reconnect=False)
                 except asyncio.CancelledError:
                     client.drains = False
                     raise
@@ -252,6 +255,10 @@ class DiscordChat:
             return problem
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             return ChatProblem(f"Discord cannot be reached: {_sentence(error)}")
+        except Exception as error:
+            # One event that the library cannot read ends its session, whatever it was about.
+            log.exception("a session with Discord failed")
+            return ChatProblem(f"Discord was not understood: {type(error).__name__}.")
         return client.problem or ChatProblem("Discord ended the session.")
 
     async def identify_turn(self) -> None:
@@ -481,7 +488,7 @@ class _Client(discord.AutoShardedClient):
         self.drains = True
         self._chat = chat
         self._ready_s: float | None = None
-        self._launched: set[int] = set()
+        self._launches: Counter[int] = Counter()
         self._hang_ups: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=chat.limits.hang_ups))
         self.tree = discord_commands.tree(self, chat, words=chat.words, languages=chat.languages)
 
@@ -526,10 +533,10 @@ class _Client(discord.AutoShardedClient):
         await self._chat.identify_turn()
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
-        # The library tries for ever, every 5 s, and each time one call deeper. The second time is our back-off's.
-        if shard_id in self._launched:
+        # The library tries for ever, every 5 s, and each time one call deeper.
+        self._launches[shard_id] += 1
+        if self._launches[shard_id] > self._chat.limits.connects:
             raise ChatProblem("Discord's gateway cannot be reached.")
-        self._launched.add(shard_id)
         await super().launch_shard(gateway, shard_id, initial=initial)
 
     async def close(self) -> None:
@@ -541,6 +548,8 @@ class _Client(discord.AutoShardedClient):
     # What comes in
 
     async def on_ready(self) -> None:
+        if self.is_closed():  # the library says so 2 s after the last server, whatever has happened since
+            return
         self._ready_s = time.monotonic()
         log.info("Connected to Discord as %s, in %d server(s).", self.user, len(self.guilds))
 

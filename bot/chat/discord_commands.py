@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -184,9 +185,13 @@ class _Tree(app_commands.CommandTree[Any]):
         super().__init__(client, **options)
         self.languages = tuple(languages)
 
-    async def on_error(self, interaction: _Interaction, error: app_commands.AppCommandError, /) -> None:  # noqa: ARG002
+    async def on_error(self, interaction: _Interaction, error: app_commands.AppCommandError, /) -> None:
         """A command that Discord still shows although it is gone, or has other options by now."""
         log.warning("A command of Discord was not understood: %s", error)
+        if interaction.type is discord.InteractionType.application_command and not interaction.response.is_done():
+            text = wording.label("went-wrong", language=interaction.locale.value)
+            with contextlib.suppress(discord.HTTPException):
+                await interaction.response.send_message(text, ephemeral=True)
 
 
 class _Translator(app_commands.Translator):

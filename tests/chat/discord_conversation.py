@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from core.games import Game
 
-QUICK = DiscordLimits(first_wait_s=0.02, longest_wait_s=0.05, identify_gap_s=0.0, drain_s=2.0, steady_s=60.0)
+QUICK = DiscordLimits(first_wait_s=0.02, longest_wait_s=0.05, identify_gap_s=0.0, drain_s=2.0, connects=1)
 LOOK = "look-0123456789abcdef0123456789abcdef"
 
 
@@ -31,11 +31,13 @@ class Answerer:
         self.reply = reply if reply is not None else Reply(text="an answer")
         self.takes_s = takes_s
         self.requests: list[Request] = []
+        self.asked = asyncio.Event()
         self.problem: Exception | None = None
         self.cancelled = 0
 
     async def handle(self, request: Request) -> Reply:
         self.requests.append(request)
+        self.asked.set()
         try:
             await asyncio.sleep(self.takes_s)
         except asyncio.CancelledError:

@@ -37,6 +37,7 @@ BOT_ID = 900_000_000_000_000_001
 GUILD_ID = 900_000_000_000_000_002
 CHANNEL_ID = 900_000_000_000_000_003
 MODERATORS_ROLE_ID = 900_000_000_000_000_004
+ELSEWHERE_ID = 900_000_000_000_000_006
 OTHER_ROLE_ID = 900_000_000_000_000_005
 
 MANAGE_MESSAGES = 1 << 13
@@ -233,10 +234,17 @@ class DiscordStandIn:
 
     # What people do
 
-    async def slash(self, name: str, *, person: Person | None = None, age_s: float = 0.0, **options: Any) -> Asked:
-        """A command of a person; with ``age_s`` one that was on its way for so long."""
+    async def slash(
+        self, name: str, *, person: Person | None = None, age_s: float = 0.0, where: str = "server", **options: Any
+    ) -> Asked:
+        """A command of a person.
+
+        With ``age_s`` it was on its way for so long; ``where`` may be ``dm``, or ``elsewhere``: a server that the bot
+        is no member of, by somebody who has it installed.
+        """
         await self.connected()
-        return await self._interact(2, self._command_data(name, options), person=person, age_s=age_s)
+        data = self._command_data(name, options)
+        return await self._interact(2, data, person=person, age_s=age_s, where=where)
 
     async def suggestions(self, name: str, *, person: Person | None = None, focused: str, **options: Any) -> list[str]:
         await self.connected()
@@ -378,6 +386,10 @@ class DiscordStandIn:
         self.fail(method, path, 500, times=times)
         self.faults[-1].is_done = True
 
+    async def talk_nonsense(self) -> None:
+        session = await self.connected()
+        await self._dispatch(session, "INTERACTION_CREATE", {"id": "1"})
+
     async def ask_to_reconnect(self) -> None:
         session = await self.connected()
         await session.send({"op": RECONNECT, "d": None})
@@ -423,6 +435,7 @@ class DiscordStandIn:
         person: Person | None,
         message: dict[str, Any] | None = None,
         age_s: float = 0.0,
+        where: str = "server",
     ) -> Asked:
         person = person or Person()
         session = await self.connected()
@@ -449,6 +462,7 @@ class DiscordStandIn:
                 "id": str(CHANNEL_ID),
                 "type": 0,
                 "name": "general",
+                "position": 0,
                 "permissions": "0",
                 "guild_id": str(GUILD_ID),
             },
@@ -464,6 +478,21 @@ class DiscordStandIn:
         }
         if message is not None:
             event["message"] = message
+        if where == "dm":
+            for key in ("guild_id", "guild", "member", "guild_locale"):
+                del event[key]
+            event["user"] = person.user()
+            event["context"] = 1
+            event["channel"] = {
+                "id": str(CHANNEL_ID),
+                "type": 1,
+                "recipients": [person.user()],
+                "last_message_id": None,
+            }
+            event["authorizing_integration_owners"] = {"1": str(person.id)}
+        elif where == "elsewhere":
+            event["guild_id"] = event["guild"]["id"] = event["channel"]["guild_id"] = str(ELSEWHERE_ID)
+            event["authorizing_integration_owners"] = {"1": str(person.id)}
         await self._dispatch(session, "INTERACTION_CREATE", event)
         return asked
 
@@ -851,6 +880,7 @@ class DiscordStandIn:
                 match payload["op"]:
                     case 1:
                         self.heartbeats += 1
+                        self._changed.set()
                         await send({"op": HEARTBEAT_ACK, "d": None})
                     case 2:
                         await self._identify(socket, send, payload["d"])

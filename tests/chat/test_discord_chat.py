@@ -31,6 +31,7 @@ from core.games import UNKNOWN
 from tests.chat.discord_conversation import LOOK, Answerer, chatting, fields, seen
 from tests.chat.discord_stand_in import (
     CHANNEL_ID,
+    ELSEWHERE_ID,
     EPHEMERAL,
     GUILD_ID,
     MANAGE_MESSAGES,
@@ -143,6 +144,30 @@ async def test_a_request_says_who_asks_and_where(discord: DiscordStandIn) -> Non
     assert (request.asker.platform, request.asker.id, request.asker.name) == ("discord", str(person.id), "Ada")
     assert request.asker.language == "de"
     assert request.place == Place(platform="discord", id=str(CHANNEL_ID), server=str(GUILD_ID), name="general")
+
+
+@pytest.mark.parametrize(("where", "server"), [("dm", ""), ("elsewhere", str(ELSEWHERE_ID))])
+async def test_who_has_the_bot_installed_asks_where_it_is_no_member(
+    discord: DiscordStandIn, where: str, server: str
+) -> None:
+    answerer = Answerer(Reply(text="x", answer=seen()))
+    async with chatting(discord, answerer):
+        message = await (await discord.slash("game", where=where, channel="some_channel")).answered()
+
+    assert fields(message)["Seen"] == "VALORANT 97 %"
+    assert answerer.requests[0].place.server == server
+    assert answerer.requests[0].asker.role is Role.VIEWER
+
+
+async def test_a_command_that_is_gone_is_not_left_without_an_answer(discord: DiscordStandIn) -> None:
+    answerer = Answerer()
+    async with chatting(discord, answerer):
+        await discord.connected()
+        discord.commands.append({"id": "1234", "name": "earlier", "type": 1})
+        message = await (await discord.slash("earlier")).answered()
+
+    assert is_private(message)
+    assert answerer.requests == []
 
 
 async def test_a_command_that_is_off_is_not_offered(discord: DiscordStandIn) -> None:
@@ -370,12 +395,10 @@ async def test_silence_takes_the_waiting_sign_away(discord: DiscordStandIn) -> N
     async with chatting(discord, Answerer(Reply(text=""))):
         asked = await (await discord.slash("game", channel="x")).gone()
         silent = await discord.say("!game x")
-        spoken = Answerer()
         await asyncio.sleep(0.05)
 
     assert asked.messages == []
     assert [sent for sent in discord.sent if sent.get("message_reference", {}).get("message_id") == silent["id"]] == []
-    assert spoken.requests == []
 
 
 async def test_a_failure_is_one_neutral_sentence_for_the_asker_alone(

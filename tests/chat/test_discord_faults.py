@@ -132,7 +132,8 @@ async def test_a_gateway_that_always_hangs_up_is_left_alone_for_a_while(caplog: 
 
 async def test_a_first_connection_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     async with DiscordStandIn() as discord:
-        discord.gateway_refuses = 2
+        # The library waits 5 s after each.
+        discord.gateway_refuses = 1
         async with chatting(discord, Answerer()):
             await discord.connected(within_s=20)
             await (await discord.slash("help")).answered()
@@ -210,6 +211,18 @@ async def test_what_was_asked_while_the_connection_was_lost_is_answered_once() -
     assert len(discord.identifies) == 1
 
 
+async def test_a_session_that_cannot_be_resumed_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    async with DiscordStandIn() as discord, chatting(discord, Answerer()):
+        await discord.connected()
+        discord.gateway_refuses = 1
+        await discord.hang_up(4000)
+        await discord.connected()
+        await (await discord.slash("help")).answered()
+
+    assert len(discord.identifies) == 2
+    assert no_traceback(caplog)
+
+
 async def test_a_request_to_reconnect_is_followed() -> None:
     async with DiscordStandIn() as discord, chatting(discord, Answerer()):
         await discord.ask_to_reconnect()
@@ -234,6 +247,15 @@ async def test_heartbeats_are_sent() -> None:
         discord.heartbeat_ms = 100
         async with chatting(discord, Answerer()):
             await discord.until(lambda: discord.heartbeats >= 3)
+
+
+async def test_an_event_that_cannot_be_read_costs_a_session_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    async with DiscordStandIn() as discord, chatting(discord, Answerer()):
+        await discord.talk_nonsense()
+        await discord.until(lambda: len(discord.identifies) == 2)
+        await (await discord.slash("help")).answered()
+
+    assert "Discord was not understood" in caplog.text
 
 
 # Single requests
@@ -286,16 +308,14 @@ async def test_an_acknowledgement_that_came_too_late_is_a_sentence_in_the_log(
 
 async def test_cancelling_ends_everything_that_is_under_way() -> None:
     answerer = Answerer(takes_s=60)
-    before = asyncio.all_tasks()
     async with DiscordStandIn() as discord:
         async with chatting(discord, answerer):
-            asked = await discord.slash("game", channel="some_channel")
-            await asked.acknowledged()
-            await discord.until(lambda: len(answerer.requests) == 1)
+            await discord.slash("game", channel="some_channel")
+            await answerer.asked.wait()
         assert answerer.cancelled == 1
         await discord.until(lambda: not discord.is_connected)
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() == before
+    ours = [task for task in asyncio.all_tasks() if "DiscordChat" in str(task.get_coro())]
+    assert ours == []
 
 
 async def test_a_session_that_is_lost_waits_for_the_answers_under_way() -> None:
