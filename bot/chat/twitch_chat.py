@@ -31,6 +31,7 @@ from bot.chat.twitch_outbox import LONGEST_LINE, NotSaid, Outbox, Pace, Tally, a
 from bot.chat.twitch_socket import MOST_SUBSCRIPTIONS, EventSocket
 from bot.chat.twitch_tokens import AUTHORISE, PLATFORM, TokenKeeper
 from bot.commands.request import Asker, Place, Request, Role
+from bot.commands.wording import single_line
 from core.errors import ChatProblem, ChatRefused, GameSpotterError
 
 if TYPE_CHECKING:
@@ -571,7 +572,7 @@ class _Session:
     async def _sent(self, channel_id: str, text: str, parent: str | None, *, as_user: bool) -> str | None:
         channel = self._client.create_partialuser(channel_id)
         try:
-            await channel.send_message(
+            sent = await channel.send_message(
                 text,
                 sender=self._bot.user_id,
                 token_for=self._bot.user_id if as_user else None,
@@ -592,7 +593,7 @@ class _Session:
             raise NotSaid(str(problem), again=True) from None
         except (KeyError, IndexError, TypeError) as error:
             raise NotSaid(f"Twitch's answer has another shape ({type(error).__name__}).", again=False) from None
-        return None
+        return None if sent.sent else "unknown"
 
 
 class _Client(twitchio.Client):
@@ -640,15 +641,17 @@ class _Http(ManagedHTTPClient):
         """
         if route.url.startswith(Route.BASE):
             route._url = self._base + route.url.removeprefix(Route.BASE)
-        token = self._keeper.user_token(route.token_for) if route.token_for else await self._keeper.app_token()
+        # TwitchIO writes down for nobody as "None".
+        user_id = route.token_for if route.token_for.isdecimal() else None
+        token = self._keeper.user_token(user_id) if user_id else await self._keeper.app_token()
         route.update_headers({"Authorization": f"Bearer {token}"})
         try:
             return await HTTPClient.request(self, route)
         except HTTPException as error:
             if error.status != 401 or _said(error).casefold() not in _TOKEN_FAULTS:
                 raise
-        if route.token_for:
-            token = await self._keeper.renewed_user_token(route.token_for, token)
+        if user_id:
+            token = await self._keeper.renewed_user_token(user_id, token)
         else:
             token = await self._keeper.renewed_app_token(token)
         route.update_headers({"Authorization": f"Bearer {token}"})
@@ -686,14 +689,10 @@ class _SubscriptionRow(_Row):
 
 def _said(error: HTTPException) -> str:
     """What Twitch says of a refusal; never TwitchIO's own text, which has the whole address."""
-    extra = error.extra
-    return "no reason given" if isinstance(extra, str) else str(extra.get("message") or "no reason given")
+    return str(error.extra.get("message") or "no reason given")
 
 
 def _passing(what: str, status: int) -> ChatProblem:
-    if status == 401:
-        # A token that has just been renewed.
-        return ChatRefused(f"{what}: Twitch keeps refusing the tokens that it gives us, or what they were granted for.")
     return ChatProblem(f"{what} (status {status}).")
 
 
@@ -718,9 +717,7 @@ def _written(message: twitchio.ChatMessage) -> str:
     return text
 
 
-def one_line(text: str, limit: int = LONGEST_LINE) -> str:
+def one_line(text: str) -> str:
     """A reply as one line that Twitch takes, and that neither Twitch nor another bot takes for a command."""
-    line = " ".join(text.split())
-    if line[:1] in {"/", ".", "!"}:
-        line = f"· {line}"
-    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+    line = single_line(text, limit=LONGEST_LINE)
+    return single_line(f"· {line}", limit=LONGEST_LINE) if line[:1] in {"/", ".", "!"} else line

@@ -305,7 +305,7 @@ def _words(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
-_Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", repr=False)]
+_Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
 
 
 class _AppAnswer(_Answer):

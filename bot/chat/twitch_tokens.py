@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 PLATFORM = "twitch"
-TOKEN_KEY_VARIABLE = "GAMESPOTTER_TOKEN_KEY"  # noqa: S105 - the name of a variable
+TOKEN_KEY_VARIABLE = "GAMESPOTTER_TWITCH__TOKEN_KEY"  # noqa: S105 - the name of a variable
 AUTHORISE = "python -m bot authorise"
 
 BOT_SCOPES = ("user:bot", "user:read:chat", "user:write:chat")
