@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 _POLL_S = 5.0
+_TRIES = 5
+"""Of telling a moderator in a place that may be gone; minutes lie between them."""
+
 _GIVING_BACK_S = 2.0
 _LEASE_S = 120.0
 """More than looking at a handful of channels takes, however slow they are."""
@@ -76,6 +80,7 @@ class MismatchWatch:
         self._poll_s = poll_s
         self._clock = clock
         self._in_hand: tuple[DueWatch, ...] = ()
+        self._tries: Counter[int] = Counter()
 
     async def run(self) -> None:
         """Do what is due until cancelled."""
@@ -129,5 +134,11 @@ class MismatchWatch:
         platform = self._platforms[flag.by.platform]
         text = wording.notice_learnt(flag.id, channel=flag.channel, game=flag.game, model=flag.used_by or "")
         place = Place(platform=flag.by.platform, id=flag.place, server=flag.server)
+        self._tries[flag.id] += 1
         if await platform.announce(place, Reply(text=text)):
-            await self._flags.notice_sent(flag.id)
+            del self._tries[flag.id]
+        elif self._tries[flag.id] < _TRIES:
+            return
+        else:
+            log.warning("nobody could be told in %s: %s", place.key, text)
+        await self._flags.notice_sent(flag.id)

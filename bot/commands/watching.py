@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bot.commands import wording
-from bot.commands.answer import Status
+from bot.commands.answer import Answer, Status
 from bot.commands.request import Reply
 from core.errors import BadReference
 from core.games import NOT_A_GAME, UNKNOWN
@@ -17,7 +17,6 @@ from core.streams.reference import parse_reference
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.commands.answer import Answer
     from bot.commands.parser import CommandWords
     from bot.commands.request import Request, Timeline
     from bot.commands.request import Watch as WatchCommand
@@ -121,7 +120,11 @@ class Watching:
             by=asker.key,
             at=self._clock(),
         )
-        if not await self._watches.put(watch):
+        is_new = await self._watches.put(watch)
+        if is_new is None:
+            left_alone = Answer(channel=channel, status=Status.LEFT_ALONE)
+            return Reply(text=wording.answer_text(left_alone, verbose=False, language=language), private=True)
+        if not is_new:
             return Reply(text=wording.watch_on_already(channel, language=language))
         return Reply(text=wording.watch_on(channel, every_s=self._every_s, language=language))
 

@@ -33,7 +33,7 @@ from core.storage.captures import CaptureStore
 from core.storage.database import Database
 from core.storage.flags import FlagStore
 from core.storage.frame_store import FolderFrameStore
-from core.storage.records import Moderator, WatchState
+from core.storage.records import Broadcaster, Moderator, WatchState
 from core.storage.sightings import SightingStore
 from core.storage.upkeep import Upkeep
 from core.storage.watches import WatchStore
@@ -221,6 +221,12 @@ async def test_a_moderator_has_a_channel_watched_from_where_they_are(evening: Ev
     assert CHANNEL not in await evening.said(Watch(channel=""), place=replace(ROOM, id="6"))
     await evening.said(Watch(channel=CHANNEL, on=False))
     assert CHANNEL not in await evening.said(Watch(channel=""))
+
+
+async def test_a_channel_that_opted_out_is_not_watched(evening: Evening) -> None:
+    await CaptureStore(evening.database, FolderFrameStore(Path())).opt_out(Broadcaster(login=CHANNEL), by="it", at=NOW)
+
+    assert await evening.said(Watch(channel=CHANNEL, on=True)) == "some_channel asked me not to look."
 
 
 async def test_nobody_else_has(evening: Evening) -> None:
