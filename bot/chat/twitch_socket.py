@@ -12,7 +12,7 @@ from twitchio.exceptions import TwitchioException
 from core.errors import ChatProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from twitchio import Client
     from twitchio.authentication.tokens import ManagedHTTPClient
@@ -115,14 +115,18 @@ class EventSocket(Websocket):
             await super()._listen()
         except Exception as error:  # noqa: BLE001 - whatever an unheard-of message does to it
             _LOG.warning("Twitch's chat sent something that makes no sense (%s).", type(error).__name__)
-            await self.close()
+            await self._create_connection_task()
 
     async def _create_connection_task(self) -> None:
-        await self.close()
+        # On its own: closing cancels the tasks that find out that it has to be closed.
+        self._start(self.close())
 
     async def _process_reconnect(self, data: Any) -> None:  # noqa: ANN401 - TwitchIO's types of messages are private
         url = data["payload"]["session"]["reconnect_url"]
-        task = asyncio.create_task(self._move(url), name="twitch-chat-move")
+        self._start(self._move(url))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="twitch-chat-socket")
         self._connection_tasks.add(task)
         task.add_done_callback(self._connection_tasks.discard)
 
