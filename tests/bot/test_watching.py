@@ -15,33 +15,19 @@ from hypothesis import strategies as st
 
 from bot.chat.platform import Handle
 from bot.commands.answer import Answer, Status
-from bot.commands.naming import GameNames
-from bot.commands.parser import CommandWords
-from bot.commands.request import Asker, Command, Identify, Place, Reply, Request, Role, Timeline, Watch
-from bot.commands.service import CommandService
-from bot.commands.watching import Watching, next_state
-from bot.declared import DeclaredCategories
-from bot.recording import Recorder
+from bot.commands.request import Asker, Command, Identify, Place, Reply, Role, Timeline, Watch
+from bot.commands.watching import next_state
 from bot.watch import MismatchWatch
 from core.aliases import AliasTable
 from core.collection.directory import Category
 from core.errors import DirectoryProblem, StreamOffline
 from core.games import NOT_A_GAME, UNKNOWN, Game
-from core.recognition.recognizer import Recognizer
 from core.recognition.verdict import Likelihood, Verdict
-from core.storage.captures import CaptureStore
-from core.storage.database import Database
-from core.storage.flags import FlagStore
-from core.storage.frame_store import FolderFrameStore
 from core.storage.records import Broadcaster, Moderator, WatchState
-from core.storage.sightings import SightingStore
-from core.storage.upkeep import Upkeep
 from core.storage.watches import WatchStore
-from core.streams.reference import TWITCH_URL_TEMPLATE
-from tests.core.collection.listing import category, live_stream
-from tests.fakes import RULE, BrightnessNetwork, FakeDirectory, FakeSampler, frame
+from tests.desk import CHANNEL, Desk, open_desk
+from tests.fakes import frame
 
-CHANNEL = "some_channel"
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
 ALIASES = AliasTable.bundled()
 DOTA, CHESS = Game(id="dota_2", name="Dota 2"), Game(id="chess", name="Chess")
@@ -134,23 +120,20 @@ class Chat:
 
 @dataclass
 class Evening:
-    database: Database
-    service: CommandService
-    sampler: FakeSampler
-    directory: FakeDirectory
-    flags: FlagStore
-    recorder: Recorder
+    """A desk, and what is said where nobody asked."""
+
+    desk: Desk
     chat: Chat = field(default_factory=Chat)
 
     async def said(self, command: Command, asker: Asker = MODERATOR, place: Place = ROOM) -> str:
-        return (await self.service.handle(Request(command=command, asker=asker, place=place))).text
+        return (await self.desk.said(command, asker, place)).text
 
     @asynccontextmanager
     async def watching(self, *, windows: int = 2) -> AsyncIterator[None]:
         watch = MismatchWatch(
-            self.service,
-            WatchStore(self.database),
-            self.flags,
+            self.desk.service,
+            WatchStore(self.desk.database),
+            self.desk.flags,
             platforms={"chat": self.chat},
             aliases=ALIASES,
             holder="here",
@@ -167,51 +150,16 @@ class Evening:
                 await running
 
     async def looked(self, times: int) -> None:
-        asked = len(self.sampler.asked)
+        asked = len(self.desk.sampler.asked)
         async with asyncio.timeout(20):
-            while len(self.sampler.asked) < asked + times:
+            while len(self.desk.sampler.asked) < asked + times:
                 await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 async def evening(tmp_path: Path) -> AsyncIterator[Evening]:
-    async with Database.at(f"sqlite:///{tmp_path / 'x.db'}") as database:
-        frames = FolderFrameStore(tmp_path / "frames")
-        await database.prepare()
-        await frames.prepare()
-
-        async def prepared() -> None: ...
-
-        recorder = Recorder(
-            CaptureStore(database, frames), frames, Upkeep(database, frames), keeps_looks=True, prepare=prepared
-        )
-        sampler, recognizer = FakeSampler(), Recognizer(BrightnessNetwork(), RULE)
-        sampler.frames[CHANNEL] = [frame(10)]
-        directory = FakeDirectory([replace(live_stream(1, category("Minecraft")), login=CHANNEL)])
-        words = CommandWords()
-        sightings = SightingStore(database)
-        service = CommandService(
-            sampler=sampler,
-            recognizer=recognizer,
-            url_template=TWITCH_URL_TEMPLATE,
-            words=words,
-            reuse_s=0.0,
-            recognize_timeout_s=5.0,
-            names=GameNames(ALIASES, None),
-            records=recorder,
-            declared=DeclaredCategories(directory, reuse_s=0.01),
-            sightings=sightings,
-            watching=Watching(
-                WatchStore(database), sightings, words=words, url_template=TWITCH_URL_TEMPLATE, every_s=240.0
-            ),
-        )
-        running = [asyncio.create_task(recorder.run()), asyncio.create_task(recognizer.run())]
-        yield Evening(database, service, sampler, directory, FlagStore(database), recorder)
-        await service.aclose()
-        for task in running:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    async with open_desk(tmp_path, reuse_s=0.0) as desk:
+        yield Evening(desk)
 
 
 async def test_a_moderator_has_a_channel_watched_from_where_they_are(evening: Evening) -> None:
@@ -224,7 +172,7 @@ async def test_a_moderator_has_a_channel_watched_from_where_they_are(evening: Ev
 
 
 async def test_a_channel_that_opted_out_is_not_watched(evening: Evening) -> None:
-    await CaptureStore(evening.database, FolderFrameStore(Path())).opt_out(Broadcaster(login=CHANNEL), by="it", at=NOW)
+    await evening.desk.captures.opt_out(Broadcaster(login=CHANNEL), by="it", at=NOW)
 
     assert await evening.said(Watch(channel=CHANNEL, on=True)) == "some_channel asked me not to look."
 
@@ -256,7 +204,7 @@ async def test_it_is_not_told_again_after_a_restart(evening: Evening) -> None:
 
 
 async def test_a_directory_that_fails_alerts_nobody(evening: Evening) -> None:
-    evening.directory.problems["channels"] = DirectoryProblem("Twitch does not answer.")
+    evening.desk.directory.problems["channels"] = DirectoryProblem("Twitch does not answer.")
     await evening.said(Watch(channel=CHANNEL, on=True))
     async with evening.watching(windows=1):
         await evening.looked(3)
@@ -265,13 +213,11 @@ async def test_a_directory_that_fails_alerts_nobody(evening: Evening) -> None:
 
 
 async def test_a_moderator_is_told_once_that_a_model_has_learnt_from_their_flag(evening: Evening) -> None:
-    reply = await evening.service.handle(Request(command=Identify(channel=CHANNEL)))
-    assert reply.answer is not None
-    await evening.recorder.settled(reply.answer.look)
+    look = await evening.desk.look()
     by = Moderator(platform="chat", id="1", name="mod", moderates_channel=True)
-    outcome = await evening.flags.flag(reply.answer.look, CHESS, by=by, place="5", server="50", at=NOW)
+    outcome = await evening.desk.flags.flag(look, CHESS, by=by, place="5", server="50", at=NOW)
     assert outcome is not None
-    await evening.flags.mark_used("m-2", [outcome.flag.id], at=NOW)
+    await evening.desk.flags.mark_used("m-2", [outcome.flag.id], at=NOW)
     for _ in range(2):
         async with evening.watching():
             await asyncio.sleep(0.3)
@@ -284,10 +230,8 @@ async def test_a_moderator_is_told_once_that_a_model_has_learnt_from_their_flag(
 async def test_the_timeline_says_what_was_seen_tonight(evening: Evening) -> None:
     nothing = await evening.said(Timeline(channel=CHANNEL))
     for brightness in (10, 10, 130):
-        evening.sampler.frames[CHANNEL] = [frame(brightness)]
-        reply = await evening.service.handle(Request(command=Identify(channel=CHANNEL), asker=MODERATOR))
-        assert reply.answer is not None
-        await evening.recorder.settled(reply.answer.look)
+        evening.desk.sampler.frames[CHANNEL] = [frame(brightness)]
+        await evening.desk.look()
     told = await evening.said(Timeline(channel=""), place=replace(ROOM, channel=CHANNEL))
 
     assert "Chess" not in nothing
@@ -296,8 +240,8 @@ async def test_the_timeline_says_what_was_seen_tonight(evening: Evening) -> None
 
 async def test_an_answer_says_seen_against_declared_and_offline_what_was_last(evening: Evening) -> None:
     first = await evening.said(Identify(channel=CHANNEL))
-    await evening.recorder.all_settled()
-    evening.sampler.problems[CHANNEL] = StreamOffline(CHANNEL)
+    await evening.desk.recorder.all_settled()
+    evening.desk.sampler.problems[CHANNEL] = StreamOffline(CHANNEL)
     gone = await evening.said(Identify(channel=CHANNEL))
 
     assert first == "Seen: VALORANT 99 % (1/1) · Declared: Minecraft"
