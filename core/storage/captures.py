@@ -111,9 +111,10 @@ class CaptureStore:
         return DataSetSummary(
             games=games,
             captures=totals.captures,
-            frames=totals.nightly_frames + totals.asked_frames,
+            frames=totals.nightly_frames + totals.asked_frames + totals.imported_frames,
             nightly_frames=totals.nightly_frames,
             asked_frames=totals.asked_frames,
+            imported_frames=totals.imported_frames,
             streams=totals.streams,
             broadcasters=totals.broadcasters,
             size_bytes=totals.size_bytes,
@@ -304,6 +305,10 @@ async def _add_capture(session: AsyncSession, capture: NewCapture) -> int:
         )
     if declared is not None and capture.kind is CaptureKind.NIGHTLY:
         session.add(LabelRow(capture_id=row.id, game_id=declared.id, source=LabelSource.DECLARED, at=capture.at))
+    if capture.label is not None:
+        game = await game_of_person(session, capture.label, at=capture.at)
+        await session.flush()
+        session.add(LabelRow(capture_id=row.id, game_id=game.id, source=LabelSource.IMPORT, at=capture.at))
     if capture.recognition is not None:
         await _add_recognition(session, row.id, capture.recognition.verdict, at=capture.recognition.at)
     return row.id
@@ -539,6 +544,7 @@ def _totals() -> Select[Any]:
         select(func.count(CaptureRow.id)).scalar_subquery().label("captures"),
         frames_of(CaptureKind.NIGHTLY).label("nightly_frames"),
         frames_of(CaptureKind.ASKED).label("asked_frames"),
+        frames_of(CaptureKind.IMPORTED).label("imported_frames"),
         func.count(distinct(held.c.stream)).label("streams"),
         func.count(distinct(held.c.broadcaster_id)).label("broadcasters"),
         func.min(held.c.at).label("oldest_at"),

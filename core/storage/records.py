@@ -23,6 +23,8 @@ class CaptureKind(StrEnum):
 
     ASKED = "asked"
     NIGHTLY = "nightly"
+    IMPORTED = "imported"
+    """It was not: the keeper brought the frames from folders. Retention leaves them alone."""
 
 
 class LabelSource(StrEnum):
@@ -168,6 +170,7 @@ class NewCapture:
         recognition: of a model, if one looked.
         job_run_id: of the run that took it.
         pick_id: that it fulfils; adding the capture marks it captured.
+        label: what it shows, as the folder of an imported one says.
     """
 
     kind: CaptureKind
@@ -185,6 +188,7 @@ class NewCapture:
     recognition: NewRecognition | None = None
     job_run_id: int | None = None
     pick_id: int | None = None
+    label: Game | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,6 +224,7 @@ class DataSetSummary:
         frames: of all captures, labelled or not.
         nightly_frames: of these, of nightly captures.
         asked_frames: of these, of captures that somebody asked for.
+        imported_frames: of these, from folders.
         streams: broadcasts.
         broadcasters: who has frames here.
         size_bytes: of the files; one that two captures share counts once.
@@ -232,6 +237,7 @@ class DataSetSummary:
     frames: int
     nightly_frames: int
     asked_frames: int
+    imported_frames: int
     streams: int
     broadcasters: int
     size_bytes: int

@@ -148,7 +148,7 @@ class Upkeep:
         """Remove pixels until the files take at most this much.
 
         Always the oldest nightly capture of the game with most frames, then the oldest asked ones; never those with
-        an open or accepted flag.
+        an open or accepted flag, nor imported ones.
 
         Raises:
             StorageError: database or frame store cannot be used.
@@ -341,7 +341,8 @@ async def _kept_bytes(session: AsyncSession) -> int:
 
 
 async def _held(session: AsyncSession) -> list[HeldCapture]:
-    held = held_captures().add_columns(_is_flagged().label("flagged")).subquery()
+    droppable = held_captures().where(CaptureRow.kind != CaptureKind.IMPORTED)
+    held = droppable.add_columns(_is_flagged().label("flagged")).subquery()
     label = labels_in_force().subquery()
     rows = await session.execute(select(held, label.c.game_id).outerjoin(label, label.c.capture_id == held.c.id))
     return [
