@@ -32,7 +32,7 @@ from bot.chat.twitch_socket import MOST_SUBSCRIPTIONS, EventSocket
 from bot.chat.twitch_tokens import AUTHORISE, PLATFORM, TokenKeeper
 from bot.commands.request import Asker, Place, Request, Role
 from bot.commands.wording import single_line
-from core.errors import ChatProblem, ChatRefused, GameSpotterError
+from core.errors import ChatProblem, ChatRefused, GameSpotterError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -337,7 +337,10 @@ class _Session:
             ChatRefused: it never will be.
             ChatProblem: some of it is missing, and may be had when it is tried again.
         """
-        await self._keeper.load()
+        try:
+            await self._keeper.load()
+        except StorageError as error:
+            _LOG.warning("New grants are not seen just now: %s", error)
         await self._learn_wanted()
         socket = self._current_socket()
         if socket is None:

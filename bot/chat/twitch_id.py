@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import aiohttp
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from core.errors import ChatProblem, ChatRefused
@@ -186,7 +186,7 @@ class TwitchId:
             login=tokens.login,
             access=answer.access_token,
             refresh=answer.refresh_token or tokens.refresh,
-            scopes=answer.scope or tokens.scopes,
+            scopes=tokens.scopes,
             granted_at=tokens.granted_at,
         )
 
@@ -301,10 +301,6 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-def _words(value: object) -> object:
-    return value.split() if isinstance(value, str) else value
-
-
 _Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -315,7 +311,6 @@ class _AppAnswer(_Answer):
 class _UserAnswer(_Answer):
     access_token: _Token
     refresh_token: _Token | None = None
-    scope: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
 
 
 class _OwnerAnswer(_Answer):

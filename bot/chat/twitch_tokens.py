@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 from collections import defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -73,11 +72,6 @@ class SealedTokens(Protocol):
 def new_key() -> str:
     """A key for :class:`TokenVault`."""
     return Fernet.generate_key().decode()
-
-
-def keys_of(value: str | None) -> tuple[str, ...]:
-    """The keys in an environment variable: parted by commas or blanks, the one that seals first."""
-    return tuple(re.split(r"[,\s]+", value.strip())) if value and value.strip() else ()
 
 
 class TokenVault:

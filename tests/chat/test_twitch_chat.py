@@ -15,7 +15,7 @@ from bot.chat.twitch_chat import one_line
 from bot.chat.twitch_outbox import Pace
 from bot.chat.twitch_tokens import new_key
 from bot.commands.request import Identify, Place, Reply, Role
-from core.errors import ChatRefused
+from core.errors import ChatRefused, StorageError
 from demo.helix import broadcaster_id
 from tests.chat.twitch_bench import QUICK, QUICK_PACE, SECOND_S, Bench, tokens_of, until
 from tests.chat.twitch_stand_in import BOT, TwitchStandIn
@@ -406,15 +406,16 @@ async def test_a_message_that_makes_no_sense_does_not_end_it(bench, twitch):
 
 
 async def test_when_twitch_asks_to_move_the_old_connection_is_read_until_the_new_one_is_there(bench, twitch):
-    async with bench.running():
+    chat = bench.new_chat(patience=replace(QUICK, welcome_s=5.0, overlap_s=0.5))
+    async with bench.running(chat):
         (old,) = twitch.sessions
         subscribed = twitch.requests["POST eventsub/subscriptions"]
-        twitch.slow_s["ws"] = 0.2
+        twitch.slow_s["ws"] = 1.0
         await twitch.move()
         during = await twitch.write("first_channel", "!game during")
-        await until(lambda: twitch.answers(during), timeout_s=0.15)
+        await until(lambda: twitch.answers(during), timeout_s=0.9)
         await until(lambda: len(twitch.sessions) == 2)
-        assert bench.chat.live_subscriptions == 3
+        assert chat.live_subscriptions == 3
         assert len(await answer_to(twitch, "first_channel", "!game after")) == 1
         # What was on the way on the old connection when the new one was welcomed.
         old.subscriptions = {"old": broadcaster_id("second_channel")}
@@ -495,6 +496,28 @@ async def test_it_starts_although_twitch_is_down_at_first(bench, twitch):
     twitch.fail["ws"].extend([500, 500])
     async with bench.running():
         assert len(await answer_to(twitch, "third_channel", "!game one")) == 1
+
+
+async def test_a_database_that_is_away_for_a_while_ends_nothing(bench, twitch, caplog, monkeypatch):
+    async def away(*_):
+        raise StorageError("The database is away.")
+
+    async with bench.running():
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.store, "all", away)
+            patched.setattr(bench.store, "get", away)
+            twitch.spend(BOT)
+            await twitch.drop_connections()
+            await until(lambda: len(twitch.live) == 3)
+            assert len(await answer_to(twitch, "first_channel", "!game one")) == 1
+        await until(lambda: not keeps_a_spent_one(bench, twitch))
+    assert "The database is away." in caplog.text
+
+
+def keeps_a_spent_one(bench, twitch):
+    """Whether what is kept is not what is good."""
+    kept = bench.vault._opened(bench.store.kept["twitch", broadcaster_id(BOT)])
+    return kept.access != twitch.grants[broadcaster_id(BOT)].access
 
 
 async def test_two_replicas_share_one_renewal(bench, twitch):
