@@ -17,6 +17,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakValueDictionary
 
 import aiohttp
 import discord
@@ -157,6 +158,7 @@ class DiscordChat:
         self._taken: TTLCache[int, None] = TTLCache(maxsize=_REMEMBERED, ttl=_REMEMBERED_S)
         self._identifies = _Turns(self._limits.identify_gap_s)
         self._requests = _Turns(self._limits.request_gap_s)
+        self._speaking: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def name(self) -> str:
@@ -190,7 +192,8 @@ class DiscordChat:
         language = guild.preferred_locale.value if guild is not None else DEFAULT_LANGUAGE
         shown = await self._shown(reply, language, with_text=True)
         try:
-            await client.get_partial_messageable(int(place.id)).send(**shown.arguments())
+            async with self._alone_in(int(place.id)):
+                await client.get_partial_messageable(int(place.id)).send(**shown.arguments())
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
             log.warning("Discord did not take a message for %s: %s", place.name or place.id, _sentence(error))
             return False
@@ -388,12 +391,21 @@ class DiscordChat:
             if reply.is_silent:
                 return
             shown = await self._shown(reply, language)
-            await message.channel.send(
-                **shown.arguments(),
-                reference=message.to_reference(fail_if_not_exists=False),
-                # Sent again after a fault of the network, it is still one message.
-                nonce=str(message.id),
-            )
+            async with self._alone_in(message.channel.id):
+                await message.channel.send(
+                    **shown.arguments(),
+                    reference=message.to_reference(fail_if_not_exists=False),
+                    # Sent again after a fault of the network, it is still one message.
+                    nonce=str(message.id),
+                )
+
+    def _alone_in(self, channel_id: int) -> asyncio.Lock:
+        """For one message at a time to a channel.
+
+        With several on the way, the library now and then lets one too many go: the answer to the first says how many
+        are left without those that have not arrived.
+        """
+        return self._speaking.setdefault(channel_id, asyncio.Lock())
 
     async def _reply(self, request: Request) -> Reply:
         if self._handle is None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from core.games import Game
 
-QUICK = DiscordLimits(first_wait_s=0.02, longest_wait_s=0.05, identify_gap_s=0.0, drain_s=2.0, connects=1)
+QUICK = DiscordLimits(
+    first_wait_s=0.02, longest_wait_s=0.05, identify_gap_s=0.0, request_gap_s=0.0, drain_s=2.0, connects=1
+)
 LOOK = "look-0123456789abcdef0123456789abcdef"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bot.chat.discord_chat import DiscordLimits
 from bot.commands.parser import COMMANDS, CommandWords
 from bot.commands.request import (
     Choice,
@@ -604,7 +605,7 @@ async def test_fifty_askers_at_once_are_acknowledged_in_time(discord: DiscordSta
 async def test_a_burst_of_messages_breaks_no_limit_and_leaves_none_unanswered(discord: DiscordStandIn) -> None:
     discord.channels = [CHANNEL_ID + number for number in range(100, 120)]
     answerer = Answerer()
-    async with chatting(discord, answerer):
+    async with chatting(discord, answerer, limits=DiscordLimits(identify_gap_s=0.0)):
         messages = [
             await discord.say("!game some_channel", channel_id=channel_id)
             for channel_id in discord.channels
