@@ -57,6 +57,9 @@ _REMEMBERED = 10_000
 _REMEMBERED_S = 900.0
 """As long as the token of an interaction is good for."""
 
+_NOT_TAKEN = (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError)
+"""What the library raises of a request; a RuntimeError is aiohttp's, of a session that was closed meanwhile."""
+
 _INTERACTION_PATH = re.compile(r"/(?:interactions|webhooks)/")
 
 _BAD_TOKEN = 4004
@@ -186,15 +189,17 @@ class DiscordChat:
     async def announce(self, place: Place, reply: Reply) -> bool:
         """Say something that nobody asked for just now."""
         client = self._client
-        if client is None or client.user is None or reply.is_silent or place.platform != _NAME:
+        if client is None or client.user is None or reply.is_silent:
             return False
-        guild = client.get_guild(int(place.server)) if place.server else None
+        if place.platform != _NAME or not place.id.isdecimal():
+            return False
+        guild = client.get_guild(int(place.server)) if place.server.isdecimal() else None
         language = guild.preferred_locale.value if guild is not None else DEFAULT_LANGUAGE
         shown = await self._shown(reply, language, with_text=True)
         try:
             async with self._alone_in(int(place.id)):
                 await client.get_partial_messageable(int(place.id)).send(**shown.arguments())
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        except _NOT_TAKEN as error:
             log.warning("Discord did not take a message for %s: %s", place.name or place.id, _sentence(error))
             return False
         return True
@@ -300,17 +305,20 @@ class DiscordChat:
         if look is not None:
             await self.ask_for_game(interaction, look)
         elif self._is_first(interaction.id):
-            text = wording.label("no-answer-of-mine", language=interaction.locale.value)
-            with _lost("answer"):
-                await interaction.response.send_message(text, ephemeral=True)
+            await self._tell(interaction, wording.label("no-answer-of-mine", language=interaction.locale.value))
 
     def take_form(self, interaction: Pressed) -> None:
         """Answer a form that was sent in, whichever process opened it."""
         data: dict[str, Any] = dict(interaction.data or {})
         look = discord_views.look_of_form(str(data.get("custom_id")))
-        if look is not None:
-            game = discord_views.sent_in(data.get("components"))
+        if look is None:
+            return
+        game = discord_views.sent_in(data.get("components")).strip()
+        if game:
             self.take(interaction, FlagLook(look=look, game=game), private=True)
+        elif self._is_first(interaction.id):
+            # Blanks are no game; and no game would say that what was recognised is right.
+            self._start(self._tell(interaction, wording.label("form-title", language=interaction.locale.value)))
 
     def take_message(self, message: discord.Message, *, me: int) -> None:
         """Answer a message, if it is a command."""
@@ -350,7 +358,7 @@ class DiscordChat:
     # What goes out
 
     async def _answer(self, interaction: Pressed, command: Command, *, private: bool) -> None:
-        with _lost("answer"):
+        with _lost("reply"):
             await interaction.response.defer(ephemeral=private, thinking=True)
             language = interaction.locale.value
             reply = await self._reply(
@@ -374,8 +382,12 @@ class DiscordChat:
                 arguments["attachments"] = [arguments.pop("file")]
             await interaction.edit_original_response(**arguments)
 
+    async def _tell(self, interaction: Pressed, text: str) -> None:
+        with _lost("reply"):
+            await interaction.response.send_message(text, ephemeral=True)
+
     async def _answer_message(self, message: discord.Message, command: Command) -> None:
-        with _lost("answer"):
+        with _lost("reply"):
             member = message.author if isinstance(message.author, discord.Member) else None
             permissions = member.guild_permissions if member is not None else discord.Permissions.none()
             language = message.guild.preferred_locale.value if message.guild is not None else DEFAULT_LANGUAGE
@@ -648,9 +660,11 @@ def _lost(what: str) -> Iterator[None]:
     """What Discord did not take is logged; there is nobody left to tell."""
     try:
         yield
-    except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError) as error:
-        # A RuntimeError is aiohttp's, of a session that was closed meanwhile.
-        log.warning("Discord did not take an %s: %s", what, _sentence(error))
+    except _NOT_TAKEN as error:
+        log.warning("Discord did not take a %s: %s", what, _sentence(error))
+    except Exception:
+        # One answer that goes wrong must not end those of all others.
+        log.exception("a Discord %s failed", what)
 
 
 def _say_why(state: RetryCallState) -> None:

@@ -415,6 +415,21 @@ async def test_a_failure_is_one_neutral_sentence_for_the_asker_alone(
     assert "a secret detail" in caplog.text
 
 
+async def test_an_answer_that_cannot_be_shown_ends_no_other(
+    discord: DiscordStandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reply(request: Any) -> Any:
+        return "no Reply at all" if isinstance(request.command, Identify) else Reply(text="fine")
+
+    answerer = Answerer(reply)
+    async with chatting(discord, answerer):
+        await discord.slash("game", channel="x")
+        await answerer.asked.wait()
+        assert (await (await discord.slash("model")).answered())["content"] == "fine"
+
+    assert "a Discord reply failed" in caplog.text
+
+
 # Buttons
 
 
@@ -443,6 +458,18 @@ async def test_wrong_asks_for_the_right_game_in_a_form(discord: DiscordStandIn) 
 
     assert answerer.requests[-1].command == FlagLook(look=LOOK, game="Rocket League")
     assert len(answerer.requests) == 2
+
+
+async def test_blanks_in_the_form_do_not_say_that_the_answer_was_right(discord: DiscordStandIn) -> None:
+    answerer = Answerer(Reply(text="x", answer=seen()))
+    async with chatting(discord, answerer):
+        message = await (await discord.slash("game", channel="some_channel")).answered()
+        form = await (await discord.press(message, "Wrong…")).acknowledged()
+        answer = await (await discord.send_in(form, "   ")).answered()
+
+    assert is_private(answer)
+    assert answer["content"] == "Which game is right?"
+    assert len(answerer.requests) == 1
 
 
 async def test_the_message_command_asks_the_same_of_our_own_answers(discord: DiscordStandIn) -> None:
