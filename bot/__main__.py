@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bot.authorise import authorise
 from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
 from bot.commands import wording
 from bot.commands.answer import Answer, Status, to_json
@@ -43,6 +44,7 @@ app = typer.Typer(
 
 app.add_typer(data, name="data")
 app.add_typer(db, name="db")
+app.command()(authorise)
 app.command()(crawl)
 app.command()(worker)
 

@@ -42,6 +42,7 @@ _NEVER_REPEATED = frozenset({*_FROM_THE_ENVIRONMENT_ALONE, ("database", "url")})
 
 PositiveSeconds = Annotated[float, Field(gt=0, le=600)]
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
+HttpBase = Annotated[str, Field(pattern=r"^https?://[^?#\s]+$")]
 WebSocketAddress = Annotated[str, Field(pattern=r"^wss?://[^?#\s]+$")]
 Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,25}$"), AfterValidator(str.casefold)]
 Snowflake = Annotated[int, Field(gt=0, lt=1 << 63)]
@@ -106,7 +107,7 @@ class DiscordSettings(_Section):
     moderator_roles: tuple[Snowflake, ...] = ()
     operators: tuple[Snowflake, ...] = ()
     servers: dict[str, Login] = {}
-    api_url: HttpAddress | None = None
+    api_url: HttpBase | None = None
     gateway_url: WebSocketAddress | None = None
 
     @field_validator("servers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -14,3 +15,14 @@ def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL, started when a test first asks for it."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A verb that is run in the tests' own process sets up logging for its process."""
+    loggers = [logging.getLogger(name) for name in (None, "bot", "core")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
