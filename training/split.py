@@ -1,8 +1,8 @@
 """Which stream is trained on, which one decides when to stop, and which one is only ever judged; pure.
 
-The unit is the stream: a stream's frames resemble each other (one level, one overlay, one webcam), so a frame whose
-neighbour was trained on tells how well a network remembers. `by_random_frame` makes exactly that mistake on purpose,
-to print its figure beside the honest one.
+The unit is the stream, or the broadcaster where it is known whose it is: a stream's frames resemble each other (one
+level, one overlay, one webcam), so a frame whose neighbour was trained on tells how well a network remembers.
+`by_random_frame` makes exactly that mistake on purpose, to print its figure beside the honest one.
 
 Streams are put in the order of a hash of their names and dealt out in turn, game by game, so that every game
 gets its share of every part however few streams it has. The result depends on nothing but the names.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 """int64[n]: numbers of frames in the order of the listing, ascending."""
+
+
+class Part(StrEnum):
+    """What a part of a data set is for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +50,7 @@ def by_stream(streams: Sequence[str], games: Sequence[str], *, rotation: int, ro
     Over all rotations every stream is in the test exactly once.
 
     Args:
-        streams: the stream of each frame.
+        streams: the stream of each frame, or what else is not to be divided; it may show several games.
         games: the game of each frame.
         rotation: which hand is the test, 0 to `rotations` - 1.
         rotations: how many hands there are; at least 2.
@@ -54,7 +63,7 @@ def by_stream(streams: Sequence[str], games: Sequence[str], *, rotation: int, ro
     for game, names in _streams_of_games(streams, games).items():
         # Games begin at different hands, so that six streams in five hands do not all make hand 0 the large one.
         first = _hash(game) % rotations
-        hands = {name: (first + place) % rotations for place, name in enumerate(names)}
+        hands = {name: hand_of.get(name, (first + place) % rotations) for place, name in enumerate(names)}
         hand_of.update(hands)
         rest = [name for name in names if hands[name] != rotation]
         if len(rest) == len(names):
@@ -64,15 +73,40 @@ def by_stream(streams: Sequence[str], games: Sequence[str], *, rotation: int, ro
         if len(rest) < 2:
             raise DataSetError(f"{game} has too few streams to be in training, validation and test.")
         after = [name for name in rest if hands[name] == (rotation + 1) % rotations]
-        validation.add((after or rest)[0])
+        if validation.isdisjoint(rest):
+            validation.add((after or rest)[0])
     tested = {name for name, hand in hand_of.items() if hand == rotation}
-    return _parts(streams, validation=validation, test=tested)
+    return _with_all_games_trained(_parts(streams, validation=validation, test=tested), games)
 
 
 def all_but_validation(streams: Sequence[str], games: Sequence[str]) -> Split:
     """For a model that will be used: one stream of each game decides when to stop, all others are trained on."""
-    validation = {names[0] for names in _streams_of_games(streams, games).values()}
-    return _parts(streams, validation=validation, test=set())
+    validation: set[str] = set()
+    for names in _streams_of_games(streams, games).values():
+        if validation.isdisjoint(names):
+            validation.add(names[0])
+    return _with_all_games_trained(_parts(streams, validation=validation, test=set()), games)
+
+
+def as_given(parts: Sequence[Part | None], games: Sequence[str]) -> Split | None:
+    """The split that the data set brings with it; None when it brings none, or only some of the parts.
+
+    Args:
+        parts: of each frame.
+        games: the game of each frame.
+
+    Raises:
+        DataSetError: a game is not trained on, or not validated.
+    """
+    given = np.array([part or "" for part in parts])
+    if set(given.tolist()) != {part.value for part in Part}:
+        return None
+    split = Split(**{part.value: np.flatnonzero(given == part.value) for part in Part})
+    for rows, name in ((split.train, "training"), (split.validation, "validation")):
+        missing = sorted(set(games) - {games[row] for row in rows})
+        if missing:
+            raise DataSetError(f"The data set's {name} part has no frame of {', '.join(missing)}.")
+    return split
 
 
 def by_random_frame(frames: Sequence[str], *, rotation: int, rotations: int) -> Split:
@@ -125,6 +159,13 @@ def held_out_games(games: Sequence[str], *, fold: int, folds: int) -> tuple[str,
     its members is held out while the others are known, which is the hard case.
     """
     return tuple(sorted(set(games))[fold::folds])
+
+
+def _with_all_games_trained(split: Split, games: Sequence[str]) -> Split:
+    missing = sorted(set(games) - {games[row] for row in split.train})
+    if missing:
+        raise DataSetError(f"{missing[0]} has too few streams to be in training, validation and test.")
+    return split
 
 
 def _parts(streams: Sequence[str], *, validation: set[str], test: set[str]) -> Split:

@@ -504,9 +504,10 @@ def labels_in_force() -> Select[Any]:
     ranked = select(
         LabelRow.capture_id,
         LabelRow.game_id,
+        LabelRow.source,
         func.row_number().over(partition_by=LabelRow.capture_id, order_by=strength.desc()).label("rank"),
     ).subquery()
-    return select(ranked.c.capture_id, ranked.c.game_id).where(ranked.c.rank == 1)
+    return select(ranked.c.capture_id, ranked.c.game_id, ranked.c.source).where(ranked.c.rank == 1)
 
 
 def held_captures() -> Select[Any]:
