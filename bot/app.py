@@ -220,7 +220,13 @@ async def open_service(
             keeps_looks=settings.data.keep_asked,
             prepare=storage.prepare,
         )
-        flagging = Flagging(storage.flags, recorder, words=words, url_template=url_template)
+        flagging = Flagging(
+            storage.flags,
+            recorder,
+            words=words,
+            url_template=url_template,
+            servers=[str(server) for server in settings.flags.servers],
+        )
         watching = Watching(
             storage.watches,
             storage.sightings,

@@ -186,6 +186,7 @@ class FlagsSettings(_Section):
 
     moderators: Annotated[int, Field(ge=1, le=20)] = 2
     trust_channel_moderators: bool = True
+    servers: tuple[Snowflake, ...] = ()
 
 
 class WatchSettings(_Section):

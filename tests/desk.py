@@ -66,9 +66,9 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, *, reuse_s: float = 60.0, cooldowns: Cooldowns | None = None, words: CommandWords | None = None
+    folder: Path, *, reuse_s: float = 60.0, cooldowns: Cooldowns | None = None, servers: tuple[str, ...] = ()
 ) -> AsyncIterator[Desk]:
-    words = words or CommandWords()
+    words = CommandWords()
     async with Database.at(f"sqlite:///{folder / 'desk.db'}") as database:
         frames = FolderFrameStore(folder / "frames")
         await database.prepare()
@@ -103,7 +103,7 @@ async def open_desk(
             records=recorder,
             declared=DeclaredCategories(directory, reuse_s=0.01),
             sightings=sightings,
-            flagging=Flagging(flags, recorder, words=words, url_template=TWITCH_URL_TEMPLATE),
+            flagging=Flagging(flags, recorder, words=words, url_template=TWITCH_URL_TEMPLATE, servers=servers),
             watching=Watching(
                 WatchStore(database), sightings, words=words, url_template=TWITCH_URL_TEMPLATE, every_s=240.0
             ),

@@ -15,7 +15,7 @@ from core.storage.records import FlagState, Moderator
 from core.streams.reference import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from bot.commands.matching import Matcher
     from bot.commands.parser import CommandWords
@@ -55,6 +55,7 @@ class Flagging:
         *,
         words: CommandWords,
         url_template: str,
+        servers: Collection[str] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep the parts.
@@ -64,12 +65,14 @@ class Flagging:
             looks: what is flagged must have been stored.
             words: how commands are written.
             url_template: of a channel's stream, with ``{channel}`` in it.
+            servers: whose moderators are heard, where a place is part of one; none means all.
             clock: the wall clock, UTC.
         """
         self._flags = flags
         self._looks = looks
         self._words = words
         self._url_template = url_template
+        self._servers = frozenset(servers)
         self._clock = clock
 
     async def flag(self, command: Flag | FlagLook, request: Request, *, matcher: Matcher) -> Reply:
@@ -79,7 +82,7 @@ class Flagging:
             StorageError: it could not be stored.
         """
         asker, language = request.asker, request.asker.language
-        if not asker.moderates:
+        if not self._is_heard(request):
             return Reply(text=wording.only_moderators_flag(language=language), private=True)
         if isinstance(command, Flag):
             found = await self._last_look(command.channel, request.place, language)
@@ -115,7 +118,7 @@ class Flagging:
             StorageError: it could not be stored.
         """
         asker, language = request.asker, request.asker.language
-        if not asker.moderates:
+        if not self._is_heard(request):
             return Reply(text=wording.only_moderators_flag(language=language), private=True)
         if not command.flag:
             text = wording.written_like(
@@ -146,8 +149,8 @@ class Flagging:
         Raises:
             StorageError: the database cannot be asked.
         """
-        asker, language = request.asker, request.asker.language
-        if not asker.moderates:
+        language = request.asker.language
+        if not self._is_heard(request):
             return Reply(text=wording.only_moderators_flag(language=language), private=True)
         channel = None
         if command.channel or request.place.channel:
@@ -157,6 +160,11 @@ class Flagging:
                 return self._bad_reference(error, language)
         flags = await self._flags.flags(channel, limit=_LISTED)
         return Reply(text=wording.flags_list(flags, channel=channel, language=language), private=True)
+
+    def _is_heard(self, request: Request) -> bool:
+        server = request.place.server
+        trusted = not server or not self._servers or server in self._servers
+        return request.asker.operates or (request.asker.moderates and trusted)
 
     async def _last_look(self, typed: str, place: Place, language: str) -> LookRecord | Reply:
         try:

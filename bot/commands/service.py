@@ -277,6 +277,9 @@ class CommandService:
                 return await self._list_games(wanted, language)
             case OptOut(channel=typed):
                 return await self._opt_out(typed, request.asker)
+            case Unrecognised() if request.place.platform:
+                # In a chat it is a command of some other bot.
+                return Reply(text="")
             case Unrecognised(word=word):
                 text = wording.unrecognised(word, prefix=self._words.prefix, word=self._word("help"), language=language)
                 return Reply(text=text, private=True)

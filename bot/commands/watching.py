@@ -98,6 +98,8 @@ class Watching:
         asker, place, language = request.asker, request.place, request.asker.language
         if not asker.moderates:
             return Reply(text=wording.only_moderators_watch(language=language), private=True)
+        if not place.platform:
+            return Reply(text=wording.watch_nowhere(language=language), private=True)
         here = await self._watches.watches(platform=place.platform, place_id=place.id)
         if command.on is None:
             return Reply(text=wording.watch_list([one.login for one in here], language=language), private=True)

@@ -434,6 +434,11 @@ def watch_full(count: int, *, language: str = DEFAULT_LANGUAGE) -> str:
     return _say("watch-full", language, count=count)
 
 
+def watch_nowhere(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """Where a watch can be asked for."""
+    return _say("watch-nowhere", language)
+
+
 def only_moderators_watch(*, language: str = DEFAULT_LANGUAGE) -> str:
     """Who may have a channel watched."""
     return _say("watch-only-moderators", language)

@@ -134,6 +134,7 @@ watch-off = Ich beobachte { $channel } nicht mehr.
 watch-off-already = Ich beobachte { $channel } hier nicht.
 watch-list = Hier beobachtet: { $channels }.
 watch-list-none = Hier wird kein Kanal beobachtet.
+watch-nowhere = Was beim Beobachten auffällt, wird in einem Chat gesagt; bitte dort darum, auf Discord oder Twitch.
 watch-only-moderators = Nur die Moderation kann einen Kanal beobachten lassen.
 watch-full = Hier werden schon so viele Kanäle beobachtet, dass ich keinen mehr annehme: { $count }.
 mismatch = { $channel } gibt { $category } an, zeigt aber seit { $since } UTC { $game }.

@@ -134,6 +134,7 @@ watch-off = I no longer watch { $channel }.
 watch-off-already = I do not watch { $channel } here.
 watch-list = Watched here: { $channels }.
 watch-list-none = No channel is watched here.
+watch-nowhere = What a watch notices is said in a chat; ask for it there, on Discord or Twitch.
 watch-only-moderators = Only moderators can have a channel watched.
 watch-full = So many channels are watched here that I take no more: { $count }.
 mismatch = { $channel } declares { $category }, but shows { $game } since { $since } UTC.

@@ -146,3 +146,15 @@ async def test_a_flag_right_behind_the_answer_finds_its_look(desk: Desk) -> None
     for _ in range(3):
         look = await desk.look()
         assert "Thank you" in (await desk.said(FlagLook(look=look, game="Chess"), MODERATOR, HERE)).text
+
+
+async def test_where_servers_are_named_moderators_of_others_are_not_heard(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, servers=("700",)) as desk:
+        look = await desk.look()
+        own = Place(platform="discord", id="71", server="701")
+        refused = await desk.said(FlagLook(look=look, game="Chess"), FURTHER, own)
+        await desk.said(FlagLook(look=look, game="Chess"), FAR, ELSEWHERE)
+        await desk.said(FlagLook(look=look, game="Chess"), MODERATOR, HERE)
+
+        assert refused.text == "Only moderators can put me right."
+        assert len(await states(desk)) == 2

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
 from bot.commands.answer import Answer, Status
+from bot.commands.limits import Cooldowns
 from bot.commands.naming import GameNames
 from bot.commands.parser import CommandWords
-from bot.commands.request import Asker, Help, Identify, OptOut, Reply, Request, Role, ShowModel, Unrecognised
+from bot.commands.request import Asker, Help, Identify, OptOut, Place, Reply, Request, Role, ShowModel, Unrecognised
 from bot.commands.service import CommandService
 from core.aliases import AliasTable
 from core.errors import ArtifactError, StorageError, StreamOffline, StreamProblem
@@ -41,7 +44,15 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*, reuse_s: float = 20.0, recognize_timeout_s: float = 10.0, keeps: bool = True) -> AsyncIterator[Desk]:
+async def desk(
+    *,
+    reuse_s: float = 20.0,
+    recognize_timeout_s: float = 10.0,
+    keeps: bool = True,
+    off: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    cooldowns: Cooldowns | None = None,
+    looks: tuple[int, int] = (8, 64),
+) -> AsyncIterator[Desk]:
     sampler, network, records = FakeSampler(), BrightnessNetwork(), FakeRecords()
     sampler.frames["some_channel"] = [frame(10), frame(20, at_s=2.0), frame(250, at_s=4.0)]
     recognizer = Recognizer(network, RULE)
@@ -53,6 +64,10 @@ async def desk(*, reuse_s: float = 20.0, recognize_timeout_s: float = 10.0, keep
         reuse_s=reuse_s,
         recognize_timeout_s=recognize_timeout_s,
         names=GameNames(AliasTable.bundled(), None),
+        looks_at_once=looks[0],
+        looks_waiting=looks[1],
+        cooldowns=cooldowns,
+        off=off,
         records=records if keeps else None,
     )
     async with asyncio.TaskGroup() as group:
@@ -203,6 +218,67 @@ async def test_help_model_and_nonsense_are_answered() -> None:
     assert texts[1] == "Model test-1, which knows 3 games."
     assert texts[2] == "I do not know “!gmae”; !help lists what I do."
     assert all(game.name not in texts[2] for game in GAMES)
+
+
+async def test_commands_of_other_bots_are_not_answered_in_chats() -> None:
+    async with desk() as here:
+        for place in (Place(platform="twitch", id="1", channel="x_y"), Place(platform="discord", id="2", server="3")):
+            reply = await here.service.handle(Request(command=Unrecognised(word="uptime"), place=place))
+            assert reply.is_silent
+
+
+@pytest.mark.parametrize("key", ["twitch:x_y", "twitch:1", "discord:3"])
+async def test_a_command_that_is_off_somewhere_is_silent_there_and_nowhere_else(key: str) -> None:
+    twitch = Place(platform="twitch", id="1", channel="x_y")
+    discord = Place(platform="discord", id="2", server="3")
+    async with desk(off={key: ("model",)}) as here:
+        replies = [
+            await here.service.handle(Request(command=ShowModel(), place=place)) for place in (twitch, discord, Place())
+        ]
+        helped = await here.service.handle(Request(command=Help(), place=twitch))
+
+    assert [reply.is_silent for reply in replies] == [key.startswith("twitch"), key.startswith("discord"), False]
+    assert ("!model" in helped.text) is not key.startswith("twitch")
+
+
+async def test_where_all_is_off_nothing_is_answered() -> None:
+    place = Place(platform="twitch", id="1", channel="x_y")
+    async with desk(off={"twitch:x_y": ("*",)}) as here:
+        for command in (Identify(channel="some_channel"), Help(), ShowModel(), Unrecognised(word="x")):
+            assert (await here.service.handle(Request(command=command, place=place))).is_silent
+        assert here.sampler.asked == []
+
+
+async def test_who_asks_too_often_is_told_once_and_moderators_are_not_held_up() -> None:
+    asker = Asker(platform="twitch", id="1", name="viewer")
+    async with desk(cooldowns=Cooldowns(user_s=60.0, place_s=60.0, place_asks=100)) as here:
+        replies = [await here.service.handle(Request(command=ShowModel(), asker=asker)) for _ in range(4)]
+        moderator = replace(asker, id="2", role=Role.MODERATOR)
+        others = [await here.service.handle(Request(command=ShowModel(), asker=moderator)) for _ in range(4)]
+
+    assert replies[0].text.startswith("Model ")
+    assert replies[1].text == "Slowly, please: ask me again in 60 s."
+    assert [reply.is_silent for reply in replies[2:]] == [True, True]
+    assert all(reply.text.startswith("Model ") for reply in others)
+
+
+async def test_more_streams_than_can_be_looked_at_are_refused_honestly_and_at_once() -> None:
+    async with desk(looks=(1, 1)) as here:
+        here.sampler.gate.clear()
+        for channel in ("first_one", "second_one"):
+            here.sampler.frames[channel] = [frame(10)]
+        asking = [asyncio.create_task(here.reply(channel)) for channel in ("some_channel", "first_one")]
+        await asyncio.sleep(0.05)
+        refused = await here.reply("second_one")
+        joined = asyncio.create_task(here.reply("first_one"))
+        await asyncio.sleep(0.05)
+        here.sampler.gate.set()
+        answered = [(await asked).answer for asked in (*asking, joined)]
+
+    assert refused.answer is not None
+    assert refused.answer.status is Status.BUSY
+    assert "try again in" in refused.text or "again in" in refused.text
+    assert [answer.status for answer in answered if answer is not None] == [Status.ANSWERED] * 3
 
 
 OPERATOR = Asker(platform="console", name="op", role=Role.OPERATOR)

@@ -303,6 +303,10 @@ CONVERSATION: dict[str, tuple[Said, str]] = {
         lambda language: wording.watch_full(10, language=language),
         "So many channels are watched here that I take no more: 10.",
     ),
+    "watch_nowhere": (
+        lambda language: wording.watch_nowhere(language=language),
+        "What a watch notices is said in a chat; ask for it there, on Discord or Twitch.",
+    ),
     "only_moderators_watch": (
         lambda language: wording.only_moderators_watch(language=language),
         "Only moderators can have a channel watched.",

@@ -14,7 +14,7 @@ import pytest
 
 from bot.chat.console import ConsoleChat
 from bot.commands.parser import CommandWords
-from bot.commands.request import Role
+from bot.commands.request import Place, Role
 from core.errors import StreamOffline
 from core.storage.records import FlagState
 from demo.helix import broadcaster_id
@@ -113,7 +113,9 @@ class Console:
         async def handle(request: Any) -> Any:
             # The terminal is the operator's; others are tried by what they may.
             asker = request.asker if role is OPERATOR else replace(request.asker, role=role)
-            return await self.desk.service.handle(replace(request, asker=asker))
+            # As if the terminal stood in a chat: only there is something watched.
+            place = Place(platform="console")
+            return await self.desk.service.handle(replace(request, asker=asker, place=place))
 
         await ConsoleChat(words=CommandWords(), lines=io.StringIO(f"!{text}\n"), out=out).run(handle)
         return out.getvalue()
