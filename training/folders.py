@@ -48,6 +48,7 @@ class FrameFile:
         unit: what no split divides: the stream, or its broadcaster and those who share pictures with them.
         part: that the data set gives it to; None where it gives none.
         flags: numbers of moderators' flags that gave it its game.
+        sha256: of the file, where the data set says what it must be.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class FrameFile:
     unit: str
     part: Part | None = None
     flags: tuple[int, ...] = ()
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
