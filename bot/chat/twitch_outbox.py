@@ -236,7 +236,8 @@ class Outbox:
                     _LOG.warning("%s was not told something: %s", self._channel, problem)
                     return False
             elif code is None or (code == _DUPLICATE and doubtful):
-                # What is a duplicate was said by the attempt that seemed to fail.
+                # What is a duplicate was said by the attempt that seemed to fail. Moderators may repeat themselves: what
+                # fails like that where the bot is one is said twice.
                 line.said.set_result(True)
                 return True
             elif code == _DUPLICATE and attempts == 1:

@@ -182,6 +182,13 @@ async def test_a_dropped_message_is_noticed(bench, twitch, caplog, code):
     assert f"Twitch dropped a message to first_channel ({code})." in caplog.text
 
 
+async def test_a_message_that_is_dropped_without_a_reason_is_noticed(bench, twitch):
+    twitch.drop.append("")
+    async with bench.running():
+        await twitch.write("first_channel", "!game one")
+        await until(lambda: bench.chat.tally.dropped == {"unknown": 1})
+
+
 async def test_what_twitch_takes_for_a_duplicate_is_said_in_other_words(bench, twitch):
     twitch.drop.append("msg_duplicate")
     async with bench.running():
@@ -201,6 +208,17 @@ async def test_a_message_that_fails_is_tried_again(bench, twitch, statuses):
         assert len(await answer_to(twitch, "first_channel", "!game one")) == 1
         await asyncio.sleep(0.05)
     assert len(twitch.said) == 1
+
+
+async def test_what_seemed_to_fail_and_was_said_is_not_said_again(bench, twitch):
+    twitch.forgives_repetition = True
+    async with bench.running():
+        twitch.swallow.append(500)
+        await answer_to(twitch, "first_channel", "!game one")
+        await until(lambda: bench.chat.tally.said)
+        await asyncio.sleep(0.05)
+    assert len(twitch.said) == 1
+    assert not bench.chat.tally.dropped
 
 
 async def test_what_may_have_been_said_is_not_said_again(bench, twitch, caplog):
@@ -340,8 +358,8 @@ async def test_a_chat_that_must_not_be_read_leaves_the_others_alone(bench, twitc
 
 
 @pytest.mark.parametrize("how", ["dropped", "cut"])
-async def test_subscriptions_are_restored_after_a_connection_breaks(bench, twitch, caplog, how):
-    async with bench.running():
+async def test_subscriptions_are_restored_at_once_after_a_connection_breaks(bench, twitch, caplog, how):
+    async with bench.running(bench.new_chat(patience=replace(QUICK, check_s=60.0))):
         if how == "dropped":
             await twitch.drop_connections()
         else:

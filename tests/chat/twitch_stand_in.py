@@ -72,10 +72,12 @@ class TwitchStandIn:
     Attributes:
         fail: next answers of a path, such as ``chat/messages``: statuses, each used once.
         slow_s: how long a path's answers take.
-        drop: next drop codes of messages.
+        drop: next drop codes of messages; empty for none although the message was not sent.
+        swallow: next statuses that messages are answered with although they were said.
         forbidden: logins whose chat must not be read.
         moderated: logins of channels where the bot is a moderator.
         needs_grant: whether an application may write only where the broadcaster has granted it.
+        forgives_repetition: whether the same line may come twice, as it does when the first seemed to fail.
         violations: what Twitch would have minded.
     """
 
@@ -96,9 +98,11 @@ class TwitchStandIn:
         self.fail: defaultdict[str, deque[int]] = defaultdict(deque)
         self.slow_s: dict[str, float] = {}
         self.drop: deque[str] = deque()
+        self.swallow: deque[int] = deque()
         self.forbidden: set[str] = set()
         self.moderated: set[str] = set()
         self.needs_grant = False
+        self.forgives_repetition = False
         self.welcomes = True
         self.refresh_once = False
         self.device_interval = 0
@@ -393,7 +397,10 @@ class TwitchStandIn:
             )
             self.said.append(said)
             await self._echo(said)
-        row = {"message_id": "" if code else secrets.token_hex(8), "is_sent": code is None}
+        if self.swallow:
+            status = self.swallow.popleft()
+            return _json({"error": "planned", "status": status, "message": "planned"}, status=status)
+        row = {"message_id": secrets.token_hex(8) if code is None else "", "is_sent": code is None}
         reason = {"drop_reason": {"code": code, "message": "planned"}} if code else {}
         return _json({"data": [row | reason]})
 
@@ -413,7 +420,8 @@ class TwitchStandIn:
         sent.append(now_s)
         last_s = self._texts.get((channel, text))
         if last_s is not None and now_s - last_s < 30 * second_s:
-            self.violations.append(f"the same twice to {login}")
+            if not self.forgives_repetition:
+                self.violations.append(f"the same twice to {login}")
             return None if moderated else "msg_duplicate"
         self._texts[channel, text] = now_s
         return None
