@@ -102,6 +102,11 @@ class _Line:
     until_s: float
     said: asyncio.Future[bool]
 
+    def tell(self, *, said: bool) -> None:
+        """Tell whoever waits for it, if somebody still does."""
+        if not self.said.done():
+            self.said.set_result(said)
+
 
 class Window:
     """Counts messages over the last seconds."""
@@ -201,15 +206,15 @@ class Outbox:
                     await self._came.wait()
                 line = self._waiting.popleft()
                 try:
-                    said = await self._say(line)
+                    self._tally.said += await self._say(line)
+                except Exception:  # noqa: BLE001 - one message's mistake is not the next one's
+                    self._tally.failed += 1
+                    _LOG.exception("%s was not told something.", self._channel)
                 finally:
-                    if not line.said.done():
-                        line.said.set_result(False)
-                self._tally.said += said
+                    line.tell(said=False)
         finally:
             for line in self._waiting:
-                if not line.said.done():
-                    line.said.set_result(False)
+                line.tell(said=False)
 
     async def _say(self, line: _Line) -> bool:
         text = self._varied(line.text)
@@ -236,9 +241,9 @@ class Outbox:
                     _LOG.warning("%s was not told something: %s", self._channel, problem)
                     return False
             elif code is None or (code == _DUPLICATE and doubtful):
-                # What is a duplicate was said by the attempt that seemed to fail. Moderators may repeat themselves: what
-                # fails like that where the bot is one is said twice.
-                line.said.set_result(True)
+                # What is a duplicate was said by the attempt that seemed to fail. Moderators may repeat themselves, so
+                # that where the bot is one such an answer is said twice.
+                line.tell(said=True)
                 return True
             elif code == _DUPLICATE and attempts == 1:
                 text = self._varied(line.text)
@@ -287,6 +292,5 @@ class Outbox:
 
     def _drop_late(self, line: _Line, reason: str) -> None:
         self._tally.late += 1
-        if not line.said.done():
-            line.said.set_result(False)
+        line.tell(said=False)
         _LOG.warning("A message to %s is dropped: %s.", self._channel, reason)

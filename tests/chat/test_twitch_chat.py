@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import twitchio
 
 from bot.chat.twitch_chat import one_line
 from bot.chat.twitch_outbox import Pace
@@ -260,6 +261,32 @@ async def test_an_announcement_is_said_where_it_belongs(bench, twitch):
         assert not await bench.chat.announce(place, Reply(text="Seen yet another thing"))
     assert [(said.text, said.parent) for said in twitch.said] == [("Seen something else", None)]
     assert not await bench.chat.announce(place, Reply(text="too late"))
+
+
+async def test_who_waits_no_more_for_an_announcement_stops_nobody(bench, twitch):
+    place = Place(platform="twitch", id=broadcaster_id("first_channel"), channel="first_channel")
+    async with bench.running():
+        twitch.slow_s["chat/messages"] = 0.1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await bench.chat.announce(place, Reply(text="Seen something else"))
+        assert len(await answer_to(twitch, "first_channel", "!game one")) == 1
+
+
+async def test_a_mistake_in_one_message_leaves_the_next_one_alone(bench, twitch, caplog, monkeypatch):
+    send = twitchio.PartialUser.send_message
+
+    async def mistaken(self, text, **kwargs):
+        if "bad" in text:
+            raise ZeroDivisionError
+        return await send(self, text, **kwargs)
+
+    monkeypatch.setattr(twitchio.PartialUser, "send_message", mistaken)
+    async with bench.running():
+        await twitch.write("first_channel", "!game bad")
+        assert len(await answer_to(twitch, "first_channel", "!game one")) == 1
+    assert bench.chat.tally.failed == 1
+    assert "ZeroDivisionError" in caplog.text
 
 
 # How fast
