@@ -206,7 +206,8 @@ class Outbox:
                     await self._came.wait()
                 line = self._waiting.popleft()
                 try:
-                    self._tally.said += await self._say(line)
+                    said = await self._say(line)
+                    self._tally.said += said
                 except Exception:  # noqa: BLE001 - one message's mistake is not the next one's
                     self._tally.failed += 1
                     _LOG.exception("%s was not told something.", self._channel)
