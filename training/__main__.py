@@ -13,7 +13,17 @@ import typer
 from core.errors import GameSpotterError
 from core.quiet import quiet_native_stderr
 
-Data = Annotated[Path, typer.Option(help="Data set: a folder per game, below it a folder or file prefix per stream.")]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Data set: a folder per game, below it a folder or file prefix per stream; or a manifest of `export`."
+    ),
+]
+Frames = Annotated[Path, typer.Option(help="The frame store: where the frames of manifest and database lie.")]
+Database = Annotated[str, typer.Option(help="The database's address, or the path of an SQLite file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures for a program.")]
+DEFAULT_DATABASE = "data/gamespotter.db"
+DEFAULT_FRAMES = Path("data/frames")
 Preset = Annotated[str, typer.Option(help="A way to train, from training/configs.")]
 Weights = Annotated[
     str | None, typer.Option(help="Pretrained weights: a local file, 'imagenet' (downloaded by Keras), or 'none'.")
@@ -35,6 +45,7 @@ def run(
     preset: Preset = "starter",
     weights: Weights = None,
     work: Work = Path("training-work"),
+    frames: Frames = DEFAULT_FRAMES,
     figures: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +59,15 @@ def run(
         from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
         from training.run import run as run_  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
 
-    run_(data=data, out=out, config=preset_(preset, weights=weights), work=work, figures=figures, version=version)
+    run_(
+        data=data,
+        stored=frames,
+        out=out,
+        config=preset_(preset, weights=weights),
+        work=work,
+        figures=figures,
+        version=version,
+    )
 
 
 @app.command()
@@ -58,6 +77,7 @@ def protocols(
     preset: Preset = "starter",
     weights: Weights = None,
     work: Work = Path("training-work"),
+    frames: Frames = DEFAULT_FRAMES,
     author: Annotated[
         list[str] | None,
         typer.Option(help="GAME/PREFIX: test on that author's streams of a game, train on others'. May be repeated."),
@@ -68,7 +88,60 @@ def protocols(
         from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
         from training.measure import measure  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
 
-    measure(data=data, out=out, config=preset_(preset, weights=weights), work=work, authors=tuple(author or ()))
+    measure(
+        data=data,
+        stored=frames,
+        out=out,
+        config=preset_(preset, weights=weights),
+        work=work,
+        authors=tuple(author or ()),
+    )
+
+
+@app.command(name="import")
+def import_(
+    directory: Annotated[Path, typer.Argument(help="A folder per game; or training/, validation/, test/ with those.")],
+    database: Database = DEFAULT_DATABASE,
+    frames: Frames = DEFAULT_FRAMES,
+    name: Annotated[str, typer.Option(help="Keeps its streams apart from other imports'. The folder's name.")] = "",
+    *,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Streams are called what their channels are called.")
+    ] = False,
+    each_file: Annotated[
+        bool, typer.Option("--each-file", help="A picture whose stream nothing tells is a stream of its own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a tree of folders into the store. Done again, or after a kill, it brings what is missing."""
+    from training.importing import ImportRule, import_tree  # noqa: PLC0415 (so that --help answers at once)
+
+    rule = ImportRule(name=name or directory.resolve().name, are_channels=channels, each_file=each_file)
+    import_tree(directory, database=database, frames=frames, rule=rule, as_json=as_json)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="The manifest to write; another one is never written over.")],
+    database: Database = DEFAULT_DATABASE,
+    frames: Frames = DEFAULT_FRAMES,
+    folders: Annotated[
+        Path | None, typer.Option(help="Also write training/, validation/ and test/ here, a folder per game.")
+    ] = None,
+    near_bits: Annotated[
+        int, typer.Option(min=0, max=16, help="Bits of 64 by which nearly equal pictures may differ.")
+    ] = 4,
+    test_share: Annotated[float, typer.Option(min=0, max=0.45, help="Of the broadcasters.")] = 0.15,
+    validation_share: Annotated[float, typer.Option(min=0, max=0.45, help="Of the broadcasters.")] = 0.15,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write the manifest of all frames that can be learned from. The same store gives the same bytes."""
+    from training.division import DivisionRule  # noqa: PLC0415 (so that --help answers at once)
+    from training.export import export as export_  # noqa: PLC0415
+
+    rule = DivisionRule(near_bits=near_bits, test_share=test_share, validation_share=validation_share)
+    export_(database=database, frames=frames, out=out, folders=folders, rule=rule, as_json=as_json)
 
 
 def main() -> None:

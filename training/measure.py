@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from training.train import Epoch
 
 
-def measure(*, data: Path, out: Path, config: TrainConfig, work: Path, authors: tuple[str, ...]) -> None:
+def measure(*, data: Path, stored: Path, out: Path, config: TrainConfig, work: Path, authors: tuple[str, ...]) -> None:
     """Write the figures of a way to train to `out` and print them.
 
     Raises:
@@ -28,7 +28,7 @@ def measure(*, data: Path, out: Path, config: TrainConfig, work: Path, authors: 
         TrainingError: a network cannot be built or fitted.
     """
     console = Console()
-    prepared = prepare(data=data, config=config, work=work, console=console)
+    prepared = prepare(data=data, stored=stored, config=config, work=work, console=console)
     planned = trials(prepared.frames, authors=tuple(_author(text) for text in authors))
     outcomes = {}
     for place, trial in enumerate(planned, start=1):

@@ -18,14 +18,14 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import DataSetError
 from core.frames import IMAGE_CONVENTION, decode_jpeg, to_stored
-from training.folders import Listing, without
+from training.folders import FrameFile, Listing, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from core.games import Game
-    from training.split import Rows
+    from training.split import Part, Rows
 
 Pictures: TypeAlias = npt.NDArray[np.uint8]
 """uint8[n, 180, 320, 3], RGB."""
@@ -46,6 +46,8 @@ class PackedFrames:
         games: what the labels number, in the order of their ids.
         names: ``game/stream/file`` of each frame.
         streams: the stream of each frame.
+        units: of each frame, what no split divides: its stream, or its broadcaster's unit.
+        parts: that the data set gives each frame to; None where it gives none.
         labels: the game of each frame.
         shards: memory maps of the pictures, `_FRAMES_PER_SHARD` in each but the last.
         unreadable: files that were left out because they hold no readable picture.
@@ -55,6 +57,8 @@ class PackedFrames:
     games: tuple[Game, ...]
     names: tuple[str, ...]
     streams: npt.NDArray[np.str_]
+    units: npt.NDArray[np.str_]
+    parts: tuple[Part | None, ...]
     labels: Labels
     shards: tuple[Pictures, ...]
     unreadable: tuple[str, ...]
@@ -100,6 +104,8 @@ def pack(listing: Listing, directory: Path, *, progress: Callable[[int, int], No
         games=kept.games,
         names=tuple(f"{frame.stream}/{frame.path.name}" for frame in kept.frames),
         streams=np.array([frame.stream for frame in kept.frames]),
+        units=np.array([frame.unit for frame in kept.frames]),
+        parts=tuple(frame.part for frame in kept.frames),
         labels=np.array([number[frame.game] for frame in kept.frames], dtype=np.int64),
         shards=tuple(np.load(directory / _shard_name(shard), mmap_mode="r") for shard in range(shards)),
         unreadable=tuple(sorted(unreadable)),
@@ -206,6 +212,13 @@ def _fingerprint(listing: Listing) -> str:
     return sum_.hexdigest()
 
 
+def _content(frame: FrameFile) -> bytes:
+    data = frame.path.read_bytes()
+    if frame.sha256 is not None and hashlib.sha256(data).hexdigest() != frame.sha256:
+        raise ValueError("it is not the file that the manifest names")
+    return data
+
+
 def _decode(listing: Listing, directory: Path, asked: str, progress: Callable[[int, int], None]) -> _Index:
     (directory / _INDEX).unlink(missing_ok=True)
     hashes, unreadable = [], []
@@ -213,7 +226,7 @@ def _decode(listing: Listing, directory: Path, asked: str, progress: Callable[[i
     shard = 0
     for done, frame in enumerate(listing.frames, start=1):
         try:
-            data = frame.path.read_bytes()
+            data = _content(frame)
             waiting.append(to_stored(decode_jpeg(data)))
             hashes.append(hashlib.sha256(data).hexdigest())
         except (OSError, ValueError):
@@ -222,8 +235,8 @@ def _decode(listing: Listing, directory: Path, asked: str, progress: Callable[[i
             np.save(directory / _shard_name(shard), np.stack(waiting))
             shard, waiting = shard + 1, []
         progress(done, len(listing.frames))
-    sha256 = hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-    index = _Index(listing=asked, sha256=sha256, unreadable=tuple(unreadable))
+    whole = hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
+    index = _Index(listing=asked, sha256=whole, unreadable=tuple(unreadable))
     # Last, so that a directory that lacks it is known to be half made.
     (directory / _INDEX).write_text(index.model_dump_json())
     return index

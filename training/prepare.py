@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress
 
 from training.folders import Minima, check_minima, list_frames, without
+from training.manifest import list_manifest
 from training.network import build
 from training.pipeline import PackedFrames, pack
 from training.views import overlaid_view, training_views
@@ -40,14 +41,23 @@ class Prepared:
     overlaid: Activations
 
 
-def prepare(*, data: Path, config: TrainConfig, work: Path, console: Console) -> Prepared:
+def prepare(*, data: Path, stored: Path, config: TrainConfig, work: Path, console: Console) -> Prepared:
     """Read a data set and compute what is kept of it, or find that in `work`.
+
+    Args:
+        data: folders of games, or a manifest of `export`.
+        stored: where the frames of a manifest lie.
+        config: how to train.
+        work: what is kept between runs.
+        console: for what a person should know.
 
     Raises:
         DataSetError: the data set cannot be trained on.
         TrainingError: the network cannot be built.
     """
-    listing = list_frames(data)
+    listing = list_manifest(data, stored) if data.is_file() else list_frames(data)
+    if listing.missing:
+        console.print(f"Left out, for their files are gone: {listing.missing} frames of {data}", highlight=False)
     with Progress(console=console, transient=True) as progress:
         decoding = progress.add_task("decoding frames")
         frames = pack(

@@ -97,11 +97,11 @@ def trials(frames: PackedFrames, *, authors: Sequence[tuple[str, str]]) -> tuple
     Raises:
         DataSetError: there are too few games or streams for a protocol.
     """
-    streams, games = frames.streams.tolist(), frames.game_ids.tolist()
+    streams, units, games = frames.streams.tolist(), frames.units.tolist(), frames.game_ids.tolist()
     if len(frames.games) < 3:
         raise DataSetError("With fewer than three games none can be held out while two are left to tell apart.")
     folds = min(ROTATIONS, len(frames.games))
-    rotations = [by_stream(streams, games, rotation=turn, rotations=ROTATIONS) for turn in range(ROTATIONS)]
+    rotations = [by_stream(units, games, rotation=turn, rotations=ROTATIONS) for turn in range(ROTATIONS)]
     return (
         *(Trial(name=f"rotation-{turn}", split=split, held_out=()) for turn, split in enumerate(rotations)),
         *(
@@ -363,7 +363,7 @@ def _fingerprint(frames: PackedFrames, config: TrainConfig) -> str:
     aside = dataclasses.replace(
         config, layout_weight=0.0, known_refused=0.0, novelty_score=NoveltyScore.MAX_LOGIT, streams_per_game=0
     )
-    return hashlib.sha256(repr((frames.sha256, frames.names, aside)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((frames.sha256, frames.names, frames.units.tolist(), aside)).encode()).hexdigest()[:16]
 
 
 def _covered(frames: PackedFrames, row: int) -> float:

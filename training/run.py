@@ -32,7 +32,7 @@ from training.network import join
 from training.prepare import Prepared, prepare
 from training.protocols import ROTATIONS, Outcome, rule_of, test_figures
 from training.report import GameShare, Story, html, model_card, percent, told
-from training.split import Split, all_but_validation, by_stream
+from training.split import Split, all_but_validation, as_given, by_stream
 from training.train import fit, predict, write_log
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from core.recognition.aggregate import Logits
     from training.config import TrainConfig
     from training.figures import TestFigures
-    from training.pipeline import Activations
+    from training.pipeline import Activations, PackedFrames
     from training.split import Rows
     from training.train import Epoch, Fitted
 
@@ -50,13 +50,15 @@ if TYPE_CHECKING:
 _COMPARED_FRAMES = 256
 
 
-def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path | None, version: str) -> None:
+def run(
+    *, data: Path, stored: Path, out: Path, config: TrainConfig, work: Path, figures: Path | None, version: str
+) -> None:
     """Train a model and write it to `out`.
 
-    Without `figures`, a fifth of each game's streams is kept for the test, and one more stream each decides
-    when to stop and gives temperature and threshold. With the figures of `protocols`, the recipe has been
-    tested: temperature and threshold are taken from there, and all streams but those that decide when to stop
-    are trained on.
+    Without `figures`, the parts are those that a manifest names, or a folder per part. Where there are none, a fifth
+    of each game's streams is kept for the test, and one more stream each decides when to stop and gives temperature
+    and threshold. With the figures of `protocols`, the recipe has been tested: temperature and threshold are taken
+    from there, and all streams but those that decide when to stop are trained on.
 
     Raises:
         ArtifactError: there is something at `out` already.
@@ -67,14 +69,10 @@ def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path
     if out.exists():
         raise ArtifactError(f"There is already something at {out}; a model is never written over.")
     measured = _read_figures(figures) if figures is not None else None
-    prepared = prepare(data=data, config=config, work=work, console=console)
+    prepared = prepare(data=data, stored=stored, config=config, work=work, console=console)
     frames = prepared.frames
-    streams, ids = frames.streams.tolist(), frames.game_ids.tolist()
-    split = (
-        by_stream(streams, ids, rotation=0, rotations=ROTATIONS)
-        if measured is None
-        else all_but_validation(streams, ids)
-    )
+    streams = frames.streams.tolist()
+    split = _split(frames, is_tested=measured is None)
 
     def ended(epoch: Epoch) -> None:
         console.print(told(epoch), highlight=False)
@@ -120,11 +118,13 @@ def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path
         temperature=temperature,
         unknown=UnknownSection(score=config.novelty_score, threshold=threshold),
         data_set=DataSetSection(
-            name=data.resolve().name,
+            name=data.resolve().stem if data.is_file() else data.resolve().name,
             sha256=frames.sha256,
             games=len(frames.games),
             streams=len(set(streams)),
             frames=len(frames),
+            manifest=prepared.listing.manifest,
+            flags=_flags_learnt(prepared, split),
         ),
         commit=_commit(),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -157,6 +157,23 @@ def run(*, data: Path, out: Path, config: TrainConfig, work: Path, figures: Path
         f"never seen, {percent(test.overlaid.frames_right)} of frames with overlays",
         highlight=False,
     )
+
+
+def _split(frames: PackedFrames, *, is_tested: bool) -> Split:
+    units, ids = frames.units.tolist(), frames.game_ids.tolist()
+    given = as_given(frames.parts, ids)
+    if is_tested:
+        return given or by_stream(units, ids, rotation=0, rotations=ROTATIONS)
+    if given is None:
+        return all_but_validation(units, ids)
+    learnt = np.sort(np.concatenate([given.train, given.test]))
+    return Split(train=learnt, validation=given.validation, test=np.zeros(0, dtype=np.int64))
+
+
+def _flags_learnt(prepared: Prepared, split: Split) -> tuple[int, ...]:
+    """Numbers of the moderators' flags without which the network would have been told something else."""
+    rows = [*split.train.tolist(), *split.validation.tolist()]
+    return tuple(sorted({flag for row in rows for flag in prepared.listing.frames[row].flags}))
 
 
 def _tested(prepared: Prepared, split: Split, fitted: Fitted, logits: Answer) -> TestFigures:

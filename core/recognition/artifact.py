@@ -69,6 +69,8 @@ class DataSetSection(_Section):
 
     Attributes:
         sha256: of the sorted list of the frames' hashes, so that two equal data sets have one name.
+        manifest: SHA-256 of the exported manifest that lists them; None for plain folders.
+        flags: numbers of the moderators' flags that it has learnt from.
     """
 
     name: Name
@@ -76,6 +78,8 @@ class DataSetSection(_Section):
     games: Annotated[int, Field(ge=1)]
     streams: Annotated[int, Field(ge=1)]
     frames: Annotated[int, Field(ge=1)]
+    manifest: Sha256 | None = None
+    flags: Annotated[tuple[int, ...], Field(strict=False)] = ()
 
 
 class Manifest(_Section):

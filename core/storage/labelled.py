@@ -148,14 +148,14 @@ class LabelledStore:
         async with self._database.reading() as session:
             return frozenset(await session.scalars(select(CaptureRow.key).where(CaptureRow.key.in_(keys))))
 
-    async def imported_frames(self, login: str) -> frozenset[str]:
-        """The files of frames that were imported as a broadcaster's, and are there."""
+    async def imported_frames(self, stream: str) -> frozenset[str]:
+        """The files of frames that were imported as a stream's; by its platform id."""
         query = (
             select(FrameRow.sha256)
             .join(CaptureRow, CaptureRow.id == FrameRow.capture_id)
-            .join(BroadcasterRow, BroadcasterRow.id == CaptureRow.broadcaster_id)
+            .join(StreamRow, StreamRow.id == CaptureRow.stream_id)
             .where(
-                BroadcasterRow.login == login.casefold(),
+                StreamRow.platform_id == stream,
                 CaptureRow.kind == CaptureKind.IMPORTED,
                 FrameRow.removed_at.is_(None),
             )

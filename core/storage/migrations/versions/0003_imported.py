@@ -5,7 +5,6 @@ Revision 0003, of 0002.
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
@@ -18,12 +17,7 @@ KIND = "kind IN ('asked', 'nightly', 'imported')"
 
 def upgrade() -> None:
     """Bring the schema up from the revision before."""
-    # SQLite changes no check: Alembic copies the table, with all that is reflected of it but its checks.
-    with op.batch_alter_table(
-        "captures", table_args=(sa.CheckConstraint(KIND, name=op.f("ck_captures_kind")),)
-    ) as captures:
-        if op.get_bind().dialect.name == "postgresql":
-            captures.drop_constraint(op.f("ck_captures_kind"), type_="check")
-            captures.create_check_constraint(op.f("ck_captures_kind"), KIND)
-        else:
-            captures.alter_column("kind", existing_type=sa.String(length=16), type_=sa.String(length=16))
+    # SQLite changes no check: Alembic copies the table.
+    with op.batch_alter_table("captures") as captures:
+        captures.drop_constraint(op.f("ck_captures_kind"), type_="check")
+        captures.create_check_constraint(op.f("ck_captures_kind"), KIND)
