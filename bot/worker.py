@@ -86,23 +86,9 @@ async def open_queue(url: str, *, stalled_after_s: float | None = None) -> Async
         SchemaOutdated: the database waits for ``db migrate``.
         StorageError: it is none that workers can share, cannot be reached or used, or the extra is not installed.
     """
-    from core.storage.database import Database  # noqa: PLC0415
-
-    database = Database.at(url)
-    if database.is_embedded:
-        raise StorageError(
-            f"Workers need PostgreSQL, and the database is the file {database.url}; name a server's in [database] url."
-        )
-    missing = _what_is_missing()
-    if missing is not None:
-        raise StorageError(
-            "Workers need what the extra `workers` brings; run: python -m pip install --editable '.[workers]'"
-        ) from missing
+    _check_shareable(url)
     from bot.procrastinate_queue import STALLED_AFTER_S, opened  # noqa: PLC0415 - not without the extra
 
-    async with database:
-        # Says more precisely than the queue's driver why a server refuses us.
-        await database.check()
     async with opened(url, stalled_after_s=stalled_after_s or STALLED_AFTER_S) as queue:
         yield queue
 
@@ -110,9 +96,13 @@ async def open_queue(url: str, *, stalled_after_s: float | None = None) -> Async
 async def _run(settings: Settings, *, parallel: int, stalled_after_s: float | None) -> None:
     # Imported here, so that --help and a mistake in the settings are answered at once.
     from bot.app import open_looking, open_storage  # noqa: PLC0415
+    from core.storage.database import Database  # noqa: PLC0415
 
     async with stop_signals() as stop:
-        # Before what takes longer: what is missing is said at once.
+        # Before what takes longer: what is missing is said at once, by who says most precisely what that is.
+        _check_shareable(settings.database_url)
+        async with Database.at(settings.database_url) as database:
+            await database.check()
         async with open_queue(settings.database_url):
             pass
         async with open_storage(settings) as storage, open_looking(settings, many_looks=True) as looking:
@@ -156,6 +146,21 @@ async def _work(
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await stop.wait()
+
+
+def _check_shareable(url: str) -> None:
+    from core.storage.database import Database  # noqa: PLC0415
+
+    database = Database.at(url)
+    if database.is_embedded:
+        raise StorageError(
+            f"Workers need PostgreSQL, and the database is the file {database.url}; name a server's in [database] url."
+        )
+    missing = _what_is_missing()
+    if missing is not None:
+        raise StorageError(
+            "Workers need what the extra `workers` brings; run: python -m pip install --editable '.[workers]'"
+        ) from missing
 
 
 def _what_is_missing() -> ImportError | None:
