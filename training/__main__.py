@@ -22,6 +22,7 @@ Data = Annotated[
 Frames = Annotated[Path, typer.Option(help="The frame store: where the frames of manifest and database lie.")]
 Database = Annotated[str, typer.Option(help="The database's address, or the path of an SQLite file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures for a program.")]
+NOT_FIT = 3
 DEFAULT_DATABASE = "data/gamespotter.db"
 DEFAULT_FRAMES = Path("data/frames")
 Preset = Annotated[str, typer.Option(help="A way to train, from training/configs.")]
@@ -96,6 +97,43 @@ def protocols(
         work=work,
         authors=tuple(author or ()),
     )
+
+
+@app.command()
+def check(
+    directory: Annotated[
+        Path | None, typer.Argument(help="A folder per game; or training/, validation/, test/ with those.")
+    ] = None,
+    *,
+    store: Annotated[bool, typer.Option("--store", help="Look through database and frames instead.")] = False,
+    database: Database = DEFAULT_DATABASE,
+    frames: Frames = DEFAULT_FRAMES,
+    min_frames: Annotated[int, typer.Option(min=0, help="Of each game.")] = 20,
+    min_broadcasters: Annotated[
+        int, typer.Option(min=0, help="Of each game; 0 also takes pictures that tell no broadcaster or stream.")
+    ] = 3,
+    min_training_frames: Annotated[int, typer.Option(min=0, help="Of the training part.")] = 33,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Move files that cannot be read into this folder; nothing is ever deleted.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Can this be trained on? Exit status 0 when it can, 3 when it was looked through and cannot, 1 on bad input."""
+    if (directory is None) != store:
+        raise typer.BadParameter("name a folder, or say --store")
+    from training.check import Minimum  # noqa: PLC0415 (so that --help answers at once)
+    from training.check import check as check_  # noqa: PLC0415
+
+    report = check_(
+        directory,
+        database=database,
+        frames=frames,
+        minimum=Minimum(frames=min_frames, broadcasters=min_broadcasters, training_frames=min_training_frames),
+        quarantine=quarantine,
+        as_json=as_json,
+    )
+    if not report.is_fit:
+        raise typer.Exit(NOT_FIT)
 
 
 @app.command(name="import")

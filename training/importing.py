@@ -20,6 +20,7 @@ from rich.progress import Progress
 from core.errors import DataSetError
 from core.frames import encode_jpeg, perceptual_hash, to_stored
 from core.games import NOT_A_GAME, Game
+from core.quiet import quiet_native_stderr
 from core.storage.naming import slug
 from core.storage.records import Broadcaster, BroadcastStream, CaptureKind, KeptFrame, NewCapture
 from training.folders import survey
@@ -97,7 +98,8 @@ def import_tree(
     if not streams:
         raise DataSetError(f"There is nothing to import in {directory}: no folder in it holds a picture.")
     total = sum(len(stream.paths) for stream in streams)
-    with Progress(console=console, transient=True) as progress:
+    # The decoders write to standard error what we say in a sentence.
+    with quiet_native_stderr(), Progress(console=console, transient=True) as progress:
         task = progress.add_task("importing pictures", total=total)
         report = asyncio.run(
             _import(
