@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def trained(tiny_data: Path, tiny_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     root = tmp_path_factory.mktemp("trained")
-    run(data=tiny_data, stored=tiny_data, out=root / "model", config=tiny_config, work=root / "work", figures=None, version="tiny-1")
+    run(
+        data=tiny_data,
+        stored=tiny_data,
+        out=root / "model",
+        config=tiny_config,
+        work=root / "work",
+        figures=None,
+        version="tiny-1",
+    )
     return read_artifact(root / "model")
 
 
@@ -59,7 +67,15 @@ def test_a_model_is_never_written_over(
     trained: Artifact, tiny_data: Path, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtifactError, match="never written over"):
-        run(data=tiny_data, stored=tiny_data, out=trained.directory, config=tiny_config, work=tmp_path, figures=None, version="tiny-1")
+        run(
+            data=tiny_data,
+            stored=tiny_data,
+            out=trained.directory,
+            config=tiny_config,
+            work=tmp_path,
+            figures=None,
+            version="tiny-1",
+        )
 
 
 def test_figures_that_are_none_are_refused_before_anything_is_trained(
