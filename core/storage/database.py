@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -30,7 +30,7 @@ from core.storage.records import Migration
 from core.storage.tables import Table, UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -57,6 +57,8 @@ _MIGRATION_LOCK = 0x67616D6573706F75
 
 _BEGIN: Final = "gamespotter_begin"
 """Execution option: the statement that begins a transaction on SQLite."""
+
+_Result = TypeVar("_Result")
 
 _ALEMBIC = threading.Lock()
 """Alembic keeps the migration under way in variables of its modules, so that a process can do one at a time."""
@@ -150,7 +152,7 @@ class Database:
         while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - threads' locks tell no event loop
             await asyncio.sleep(0.02)
         try:
-            return await self._migrate()
+            return await _to_its_end(self._migrate())
         finally:
             _ALEMBIC.release()
 
@@ -220,9 +222,14 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
         with self._translated():
-            async with sessions() as session, session.begin():
+            session = sessions()
+            try:
                 await self._begin(session)
                 yield session
+                await _to_its_end(session.commit())
+            finally:
+                # Rolls back what was not committed.
+                await _to_its_end(session.close())
 
     async def _begin(self, session: AsyncSession) -> None:
         """Begin at once, so that a writer has its turn before it reads.
@@ -232,7 +239,7 @@ class Database:
         ends_at = time.monotonic() + _BUSY_S
         while True:
             try:
-                await session.connection()
+                await _to_its_end(session.connection())
             except DBAPIError as error:
                 if _sqlite_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > ends_at:
                     raise
@@ -502,6 +509,20 @@ def _upgrade(connection: Connection) -> None:
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise StorageError(f"The migration would leave {broken[0]} without what it refers to; nothing was changed.")
+
+
+async def _to_its_end(work: Coroutine[None, None, _Result]) -> _Result:
+    """Wait for something short even when cancelled, and be cancelled then.
+
+    A connection that is left in the middle of beginning a transaction keeps SQLite's file locked until it is collected
+    as garbage.
+    """
+    working = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 def _driver_error(error: BaseException) -> BaseException:

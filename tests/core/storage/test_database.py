@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -408,3 +409,37 @@ async def test_a_server_that_restarts_costs_one_error_at_most(url, postgres):
         finally:
             await asyncio.to_thread(postgres.restart)
         assert await _games(database) == 0
+
+
+@ONLY_SQLITE
+async def test_a_transaction_that_is_cancelled_anywhere_leaves_nothing_locked(url, caplog):
+    random = Random(7)
+    file = url.removeprefix("sqlite:///")
+
+    def is_locked() -> bool:
+        other = sqlite3.connect(file, isolation_level=None, timeout=1)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            other.close()
+        return False
+
+    async with Database.at(url) as database:
+        await database.prepare()
+
+        async def write(number: int) -> None:
+            async with database.writing() as session:
+                await session.execute(
+                    text("INSERT INTO models (version, first_seen_at) VALUES (:version, '2026-01-01 00:00:00')"),
+                    {"version": str(number)},
+                )
+
+        for number in range(200):
+            writing = asyncio.create_task(write(number))
+            await asyncio.sleep(random.uniform(0, 0.006))
+            writing.cancel()
+            await asyncio.wait({writing})
+            assert not await asyncio.to_thread(is_locked)
+    assert "Exception during reset" not in caplog.text
