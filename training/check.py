@@ -322,7 +322,7 @@ def _report(
     left = [str(one.path) for one in unreadable if one.moved_to is None]
     found = list(findings)
     if left:
-        found.append(Finding(fault=Fault.UNREADABLE, sentence=f"{len(left)} files hold no readable picture."))
+        found.append(Finding(fault=Fault.UNREADABLE, sentence=f"Files that hold no readable picture: {len(left)}."))
     return CheckReport(checked=checked, parts=parts, games=tuple(games), unreadable=unreadable, findings=tuple(found))
 
 
