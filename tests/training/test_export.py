@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from core.errors import DataSetError, GameSpotterError
 from core.games import NOT_A_GAME, Game
+from core.recognition.artifact import read_artifact
 from core.storage.frame_store import FolderFrameStore
 from core.storage.records import CaptureKind, LabelSource
 from core.storage.tables import CaptureRow, LabelRow
@@ -25,12 +26,16 @@ from training.config import TrainConfig
 from training.division import DivisionRule
 from training.export import export
 from training.folders import list_frames
+from training.importing import ImportRule, import_tree
 from training.manifest import DataManifest, list_manifest, read_manifest
 from training.prepare import prepare
+from training.run import run
 from training.split import Part
 
 CHESS_GAME = Game(id="chess", name="Chess")
 DOOM_GAME = Game(id="doom", name="DOOM")
+ALL_DIFFER = DivisionRule(near_bits=0)
+"""The tiny data set's streams look alike."""
 
 
 @pytest.fixture
@@ -288,6 +293,35 @@ def test_frames_that_are_gone_or_not_the_same_are_left_out_of_training(
     assert len(prepared.frames) == manifest.frames - 2
     assert len(prepared.frames.unreadable) == 1
     assert len(prepared.listing.frames) == len(prepared.frames)
+
+
+@pytest.mark.timeout(300)
+def test_a_model_is_trained_on_a_manifests_parts_and_says_which_flags_it_learnt_from(
+    store: Collected, tmp_path: Path, tiny_data: Path, tiny_config: TrainConfig
+) -> None:
+    import_tree(tiny_data, database=store.database, frames=store.frames, rule=ImportRule(name="tiny"))
+    bars = Game(id="bars", name="bars")
+    plain = exported(store, tmp_path / "plain.json", rule=ALL_DIFFER)
+    flagged = {
+        store.flag(next(one.key for one in plain.captures if (one.game, one.part) == ("bars", part)), bars): part
+        for part in Part
+    }
+    manifest = exported(store, tmp_path / "m.json", rule=ALL_DIFFER)
+    assert set(manifest.flags) == set(flagged)
+    run(
+        data=tmp_path / "m.json",
+        stored=store.frames,
+        out=tmp_path / "model",
+        config=tiny_config,
+        work=tmp_path / "work",
+        figures=None,
+        version="tiny-1",
+    )
+    data_set = read_artifact(tmp_path / "model").manifest.data_set
+    assert (data_set.name, data_set.games, data_set.streams, data_set.frames) == ("m", 3, 15, 60)
+    assert data_set.manifest == read_manifest(tmp_path / "m.json")[1]
+    # Not from what it was only tested on.
+    assert set(data_set.flags) == {flag for flag, part in flagged.items() if part is not Part.TEST}
 
 
 @pytest.mark.parametrize(

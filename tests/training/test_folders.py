@@ -9,6 +9,7 @@ from core.errors import DataSetError
 from core.frames import encode_jpeg
 from training.folders import Minima, check_minima, list_frames
 from training.pipeline import pack
+from training.split import Part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +93,17 @@ def test_frames_are_decoded_once_and_again_when_a_file_changes(tmp_path: Path) -
     put(tmp_path / "data" / "doom" / "s" / "1.jpg", encode_jpeg(np.zeros((40, 64, 3), dtype=np.uint8)))
     packed()
     assert told == [1, 2, 1, 2]
+
+
+def test_parts_of_folders_are_kept_where_no_stream_lies_in_two(tmp_path: Path) -> None:
+    for place in ("training/doom/a_1", "validation/doom/b_1", "test/doom/c_1", "training/chess/a_1"):
+        put(tmp_path / f"{place}.jpg")
+    parts = {frame.stream: frame.part for frame in list_frames(tmp_path).frames}
+    assert parts == {
+        "doom/a": Part.TRAIN,
+        "doom/b": Part.VALIDATION,
+        "doom/c": Part.TEST,
+        "chess/a": Part.TRAIN,
+    }
+    put(tmp_path / "test" / "doom" / "a_2.jpg")
+    assert {frame.part for frame in list_frames(tmp_path).frames} == {None}

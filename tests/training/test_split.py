@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataSetError
-from training.split import all_but_validation, by_author, by_random_frame, by_stream, held_out_games
+from training.split import Part, all_but_validation, as_given, by_author, by_random_frame, by_stream, held_out_games
 
 ROTATIONS = 5
 
@@ -112,3 +112,38 @@ def test_an_author_whom_nobody_knows_is_refused() -> None:
 def test_every_game_is_held_out_in_exactly_one_fold(games: set[str]) -> None:
     folds = [held_out_games(sorted(games), fold=fold, folds=5) for fold in range(5)]
     assert sorted(game for fold in folds for game in fold) == sorted(games)
+
+
+@st.composite
+def shared_streams(draw: st.DrawFn) -> tuple[list[str], list[str]]:
+    """(broadcaster, game) of each frame: most broadcasters show one game, some show others, too."""
+    names, games = [], []
+    for game in range(draw(st.integers(2, 4))):
+        for stream in range(draw(st.integers(5, 9))):
+            names.append(f"g{game}/s{stream}")
+            games.append(f"g{game}")
+    for name in draw(st.lists(st.sampled_from(sorted(set(names))), max_size=4)):
+        names.append(name)
+        games.append(draw(st.sampled_from(sorted(set(games)))))
+    return names, games
+
+
+@given(shared_streams())
+def test_who_shows_several_games_is_in_one_part_of_all_of_them(data_set: tuple[list[str], list[str]]) -> None:
+    names, games = data_set
+    for rotation in range(ROTATIONS):
+        split = by_stream(names, games, rotation=rotation, rotations=ROTATIONS)
+        parts = [{names[row] for row in rows} for rows in (split.train, split.validation, split.test)]
+        assert sum(map(len, parts)) == len(set(names))
+        assert {games[row] for row in split.train} == set(games)
+
+
+def test_parts_that_the_data_set_brings_are_kept() -> None:
+    parts = [Part.TEST, Part.TRAIN, Part.VALIDATION, Part.TRAIN, Part.VALIDATION]
+    split = as_given(parts, ["a", "a", "a", "b", "b"])
+    assert split is not None
+    assert (split.train.tolist(), split.validation.tolist(), split.test.tolist()) == ([1, 3], [2, 4], [0])
+    assert as_given([Part.TRAIN, None], ["a", "b"]) is None
+    assert as_given([Part.TRAIN, Part.VALIDATION], ["a", "b"]) is None
+    with pytest.raises(DataSetError, match="validation part has no frame of b"):
+        as_given(parts[:4], ["a", "a", "a", "b"])
