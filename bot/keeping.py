@@ -139,6 +139,7 @@ def summary_to_json(summary: DataSetSummary) -> dict[str, Json]:
         "frames": summary.frames,
         "nightly_frames": summary.nightly_frames,
         "asked_frames": summary.asked_frames,
+        "imported_frames": summary.imported_frames,
         "streams": summary.streams,
         "broadcasters": summary.broadcasters,
         "bytes": summary.size_bytes,

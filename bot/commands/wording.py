@@ -634,11 +634,12 @@ def data_set(summary: DataSetSummary) -> list[str]:
     if not summary.frames:
         return ["There are no frames yet. `python -m bot crawl` collects some."]
     games = sum(1 for game in summary.games if game.frames)
+    imported = f", {summary.imported_frames:,} imported" if summary.imported_frames else ""
     lines = [
         (
             f"{size(summary.size_bytes)}, {_count(summary.frames, 'frame')} of {_count(games, 'game')}, "
             f"{_count(summary.streams, 'stream')}, {_count(summary.broadcasters, 'broadcaster')} "
-            f"({summary.nightly_frames:,} collected at night, {summary.asked_frames:,} asked for)."
+            f"({summary.nightly_frames:,} collected at night, {summary.asked_frames:,} asked for{imported})."
         )
     ]
     smallest, largest = summary.smallest, summary.largest

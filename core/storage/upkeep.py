@@ -75,7 +75,7 @@ def captures_to_drop(held: Iterable[HeldCapture], *, free_bytes: int) -> tuple[i
     """Which captures give up their pixels so that at least so many bytes come free, or all that may; pure.
 
     Always the oldest nightly capture of the game that has most frames at that moment, so that small games keep what
-    they have; when no nightly one is left, the oldest asked one.
+    they have; when no nightly one is left, the oldest asked one. Never an imported one: no night brings it back.
     """
     frames: dict[str | None, int] = defaultdict(int)
     nightly: dict[str | None, deque[HeldCapture]] = defaultdict(deque)
@@ -83,7 +83,7 @@ def captures_to_drop(held: Iterable[HeldCapture], *, free_bytes: int) -> tuple[i
     for capture in sorted(held, key=lambda capture: (capture.at, capture.id)):
         if capture.kind is CaptureKind.NIGHTLY:
             frames[capture.game_id] += capture.frames
-        if not capture.flagged:
+        if not capture.flagged and capture.kind is not CaptureKind.IMPORTED:
             (nightly[capture.game_id] if capture.kind is CaptureKind.NIGHTLY else asked).append(capture)
 
     def turn(game_id: str | None) -> tuple[int, datetime, str, str | None]:
@@ -341,8 +341,7 @@ async def _kept_bytes(session: AsyncSession) -> int:
 
 
 async def _held(session: AsyncSession) -> list[HeldCapture]:
-    droppable = held_captures().where(CaptureRow.kind != CaptureKind.IMPORTED)
-    held = droppable.add_columns(_is_flagged().label("flagged")).subquery()
+    held = held_captures().add_columns(_is_flagged().label("flagged")).subquery()
     label = labels_in_force().subquery()
     rows = await session.execute(select(held, label.c.game_id).outerjoin(label, label.c.capture_id == held.c.id))
     return [

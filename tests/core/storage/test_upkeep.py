@@ -281,16 +281,20 @@ HELD = st.lists(
 )
 
 
+def may_go(capture: HeldCapture) -> bool:
+    return not capture.flagged and capture.kind is not CaptureKind.IMPORTED
+
+
 class TestWhatToDrop:
     @given(HELD, st.integers(-10, 1500))
     def test_enough_and_no_more(self, held, free_bytes):
         dropped = captures_to_drop(held, free_bytes=free_bytes)
         by_id = {capture.id: capture for capture in held}
         assert len(set(dropped)) == len(dropped)
-        assert not any(by_id[one].flagged for one in dropped)
+        assert all(may_go(by_id[one]) for one in dropped)
         freed = [by_id[one].size_bytes for one in dropped]
         if sum(freed) < free_bytes:
-            assert set(dropped) == {capture.id for capture in held if not capture.flagged}
+            assert set(dropped) == {capture.id for capture in held if may_go(capture)}
         assert sum(freed[:-1]) < max(free_bytes, 1)
 
     @given(HELD, st.integers(1, 1500))
@@ -299,7 +303,7 @@ class TestWhatToDrop:
         left = dict(by_id)
         for one in captures_to_drop(held, free_bytes=free_bytes):
             capture = by_id[one]
-            free = [other for other in left.values() if not other.flagged]
+            free = [other for other in left.values() if may_go(other)]
             nightly_ones = [other for other in free if other.kind is CaptureKind.NIGHTLY]
             if capture.kind is CaptureKind.ASKED:
                 assert nightly_ones == []
