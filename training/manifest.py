@@ -6,6 +6,7 @@ same store gives the same bytes. The frames' files stay in the frame store, from
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -170,12 +171,12 @@ def write_manifest(path: Path, manifest: DataManifest) -> bool:
         if path.exists():
             if path.is_file() and path.read_bytes() == content:
                 return False
-            raise DataSetError(f"There is something else at {path} already; a manifest is never written over.")
+            raise _taken(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, content)
-    except FileExistsError:
-        raise DataSetError(f"There is something else at {path} already; a manifest is never written over.") from None
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
         raise DataSetError(f"The manifest {path} cannot be written: {error.strerror}.") from error
     return True
 
@@ -264,6 +265,10 @@ def frame_path(frames: Path, sha256: str) -> Path:
     return frames / sha256[:2] / f"{sha256}.jpg"
 
 
+def _taken(path: Path) -> DataSetError:
+    return DataSetError(f"There is something else at {path} already; a manifest is never written over.")
+
+
 def _write_whole(path: Path, content: bytes) -> None:
     """Beside, then linked to its name, which fails where there is one: two exports at once cannot mix."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -277,7 +282,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         try:
             path.hardlink_to(beside)
         except FileExistsError:
-            raise
+            raise _taken(path) from None
         except OSError:
             beside.rename(path)  # not every file system has hard links
     finally:

@@ -40,6 +40,7 @@ def pictures(draw: st.DrawFn) -> list[Picture]:
     ]
 
 
+@settings(deadline=None)
 @given(hashes(), st.integers(0, 8), st.randoms(use_true_random=False))
 def test_near_pairs_are_those_that_comparing_all_with_all_finds(
     found: list[int], bits: int, chance: random.Random
@@ -56,7 +57,7 @@ def test_near_pairs_are_those_that_comparing_all_with_all_finds(
     assert len(listed) == len(expected)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(pictures())
 def test_nothing_nearly_the_same_is_in_two_parts(given_pictures: list[Picture]) -> None:
     parts = divide(given_pictures, RULE).parts
@@ -67,6 +68,7 @@ def test_nothing_nearly_the_same_is_in_two_parts(given_pictures: list[Picture]) 
         assert near > RULE.near_bits
 
 
+@settings(deadline=None)
 @given(pictures())
 def test_a_broadcaster_and_a_unit_are_in_one_part(given_pictures: list[Picture]) -> None:
     division = divide(given_pictures, RULE)
@@ -76,6 +78,7 @@ def test_a_broadcaster_and_a_unit_are_in_one_part(given_pictures: list[Picture])
             assert part_of.setdefault(division.units[picture.broadcaster], part) is part
 
 
+@settings(deadline=None)
 @given(pictures(), st.randoms(use_true_random=False))
 def test_the_order_of_the_pictures_makes_no_difference(given_pictures: list[Picture], chance: random.Random) -> None:
     straight = divide(given_pictures, RULE)

@@ -216,6 +216,18 @@ def test_another_manifest_is_never_written_over(store: Collected, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["m.json"]
 
 
+def test_a_place_that_cannot_be_written_to_is_one_sentence(store: Collected, tmp_path: Path) -> None:
+    store.fill()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataSetError, match="cannot be written"):
+        exported(store, tmp_path / "file" / "m.json")
+    with pytest.raises(DataSetError, match="never written over"):
+        exported(store, tmp_path / "file")
+    with pytest.raises(DataSetError, match="cannot be written"):
+        exported(store, tmp_path / "m.json", folders=tmp_path / "file" / "tree")
+    assert (tmp_path / "file").read_bytes() == b""
+
+
 def test_a_changed_manifest_is_refused(store: Collected, tmp_path: Path) -> None:
     store.fill()
     exported(store, tmp_path / "m.json")
