@@ -518,11 +518,17 @@ async def _to_its_end(work: Coroutine[None, None, _Result]) -> _Result:
     as garbage.
     """
     working = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait({working})
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait({working})
+        except asyncio.CancelledError as error:  # more than once, perhaps
+            cancelled = error
+    if cancelled is not None:
+        if not working.cancelled():
+            working.exception()  # heard, though the cancellation is what is told
+        raise cancelled
+    return working.result()
 
 
 def _driver_error(error: BaseException) -> BaseException:
