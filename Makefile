@@ -13,7 +13,7 @@ demo: $(VENV)/.bot
 	@$(BIN)/python -m demo play
 
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # What `make test` checks before the tests: form, types and who imports whom.
 check: $(VENV)/.all

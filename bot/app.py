@@ -60,8 +60,9 @@ if TYPE_CHECKING:
     from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
     from bot.nightly import CarriesOutNights
-    from bot.settings import ModelSettings, Settings
+    from bot.settings import Settings
     from core.collection.directory import StreamDirectory
+    from core.recognition.artifact import Artifact
     from core.storage.records import JobRun
 
 
@@ -91,10 +92,17 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Looking:
-    """What looks at streams, and says what they show."""
+    """What looks at streams, and says what they show.
+
+    Attributes:
+        sampler: takes frames of a stream.
+        recognizer: says what they show.
+        learnt_from: numbers of the flags that the model was trained with.
+    """
 
     sampler: StreamSampler
     recognizer: Recognizer
+    learnt_from: tuple[int, ...] = ()
 
 
 @contextlib.asynccontextmanager
@@ -146,7 +154,8 @@ async def open_looking(settings: Settings, *, many_looks: bool) -> AsyncIterator
     Raises:
         ArtifactError: the model cannot be used.
     """
-    recognizer = await asyncio.to_thread(load_recognizer, settings.model)
+    artifact = await asyncio.to_thread(read_artifact, settings.model.directory)
+    recognizer = await asyncio.to_thread(load_recognizer, artifact, threads=settings.model.threads)
     streams = settings.streams
     limits = SamplingLimits(
         frames=streams.frames,
@@ -166,7 +175,9 @@ async def open_looking(settings: Settings, *, many_looks: bool) -> AsyncIterator
             if many_looks:
                 serving.append(group.create_task(resolver.warm(), name="warm-up"))
             try:
-                yield Looking(sampler=sampler, recognizer=recognizer)
+                yield Looking(
+                    sampler=sampler, recognizer=recognizer, learnt_from=tuple(artifact.manifest.data_set.flags)
+                )
             finally:
                 for task in serving:
                     task.cancel()
@@ -360,6 +371,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
         service = await stack.enter_async_context(
             open_service(settings, looking, storage=storage, directory=directory, shows_evidence=DISCORD in chats)
         )
+        # Their moderators are told, wherever one of these chats is.
+        await storage.flags.mark_used(looking.recognizer.rule.model, looking.learnt_from, at=datetime.now(UTC))
         platforms = {chat: _chat(chat, settings, storage, service) for chat in chats}
         async with asyncio.TaskGroup() as group:
             staying = [
@@ -515,14 +528,13 @@ def upkeep_jobs(settings: Settings, storage: Storage) -> list[Job]:
     ]
 
 
-def load_recognizer(model: ModelSettings) -> Recognizer:
-    """Read the model and load its network; blocks for some tens of milliseconds.
+def load_recognizer(artifact: Artifact, *, threads: int) -> Recognizer:
+    """Load the model's network; blocks for some tens of milliseconds.
 
     Raises:
         ArtifactError: the model cannot be used.
     """
-    artifact = read_artifact(model.directory)
-    return Recognizer(Network(artifact, threads=model.threads), artifact.rule)
+    return Recognizer(Network(artifact, threads=threads), artifact.rule)
 
 
 def streamlink_session(settings: Settings) -> Streamlink:
