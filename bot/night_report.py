@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from bot.commands.wording import INTERRUPTING
@@ -122,7 +123,11 @@ class NightReport:
         if progress.phase is Phase.GATHERING:
             return Text(self._line())
         done = max(0, progress.wanted - progress.left - progress.in_hand)
-        return Group(ProgressBar(total=max(1, progress.wanted), completed=done), Text(self._line()))
+        # Rows, because a bar does not end its line by itself.
+        rows = Table.grid(expand=True)
+        rows.add_row(ProgressBar(total=max(1, progress.wanted), completed=done))
+        rows.add_row(Text(self._line()))
+        return rows
 
     def _line(self) -> str:
         progress = self._progress
