@@ -37,6 +37,7 @@ from core.errors import DirectoryRefused
 from core.recognition.artifact import read_artifact
 from core.recognition.recognizer import Recognizer
 from core.recognition.runtime import Network
+from core.storage.audit import AuditStore
 from core.storage.captures import CaptureStore
 from core.storage.catalogue import GameCatalogue
 from core.storage.database import Database
@@ -79,6 +80,7 @@ class Storage:
     sightings: SightingStore
     watches: WatchStore
     tokens: TokenStore
+    audit: AuditStore
 
     async def prepare(self) -> None:
         """Make ready for use.
@@ -135,6 +137,7 @@ async def open_storage(settings: Settings, *, at_once: bool = True) -> AsyncIter
             sightings=SightingStore(database),
             watches=WatchStore(database),
             tokens=TokenStore(database),
+            audit=AuditStore(database),
         )
         if at_once:
             await storage.prepare()
@@ -241,6 +244,7 @@ async def open_service(
         watching = Watching(
             storage.watches,
             storage.sightings,
+            storage.audit,
             words=words,
             url_template=url_template,
             every_s=settings.watch.every_s,
@@ -264,6 +268,7 @@ async def open_service(
         sightings=storage.sightings if storage is not None else None,
         flagging=flagging,
         watching=watching,
+        audit=storage.audit if storage is not None else None,
         evidence=mosaic.tiles if shows_evidence else None,
     )
     async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""The keeper's verbs for what is collected: ``data info``, ``data sync``, ``data forget``, ``db migrate``."""
+"""The keeper's verbs for what is collected: ``data info|sync|forget|audit``, ``db migrate``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.streams.reference import parse_reference
 
 if TYPE_CHECKING:
     from bot.settings import Settings
-    from core.storage.records import DataSetSummary, Forgotten, GameCount, Json, Migration, SyncReport
+    from core.storage.records import AuditEntry, DataSetSummary, Forgotten, GameCount, Json, Migration, SyncReport
 
 data = typer.Typer(help="What was collected: look at it, mend it, forget a broadcaster.", no_args_is_help=True)
 db = typer.Typer(help="The database.", no_args_is_help=True)
@@ -75,6 +75,31 @@ def forget(
     print(wording.forgotten(login, run_or_exit(_forget(settings, login))))
 
 
+@data.command()
+def audit(
+    channel: Annotated[str | None, typer.Argument(help="A channel's name; without one, all.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many at most, the latest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Say who did what in the chats: flags, what became of them, watches, opting out."""
+    log_to_stderr(debug=debug)
+    entries = run_or_exit(_audit(settings_or_exit(config), channel, limit=limit))
+    if as_json:
+        print(json.dumps([_entry_to_json(entry) for entry in entries], ensure_ascii=False, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("when (UTC)", "where", "who", "what", "channel", "more"):
+        table.add_column(heading)
+    for entry in entries:
+        more = json.dumps(entry.detail, ensure_ascii=False) if entry.detail is not None else ""
+        cells = (f"{entry.at:%Y-%m-%d %H:%M:%S}", f"{entry.platform}:{entry.place}", entry.by_name or entry.by)
+        table.add_row(*(escape(cell) for cell in (*cells, entry.action, entry.subject, more)))
+    Console().print(table)
+
+
 @db.command()
 def migrate(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
     """Bring the database to the tables that this version works with."""
@@ -87,6 +112,26 @@ async def _summary(settings: Settings) -> DataSetSummary:
 
     async with open_storage(settings) as storage:
         return await storage.captures.summary()
+
+
+async def _audit(settings: Settings, channel: str | None, *, limit: int) -> tuple[AuditEntry, ...]:
+    from bot.app import open_storage  # noqa: PLC0415
+
+    async with open_storage(settings) as storage:
+        return await storage.audit.read(limit=limit, subject=channel)
+
+
+def _entry_to_json(entry: AuditEntry) -> dict[str, Json]:
+    return {
+        "at": entry.at.isoformat(),
+        "platform": entry.platform,
+        "place": entry.place,
+        "by": entry.by,
+        "by_name": entry.by_name,
+        "action": entry.action,
+        "subject": entry.subject,
+        "detail": entry.detail,
+    }
 
 
 async def _sync(settings: Settings, *, dry_run: bool, even_if_empty: bool) -> SyncReport:

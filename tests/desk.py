@@ -20,6 +20,7 @@ from bot.recording import Recorder
 from core.aliases import AliasTable
 from core.collection.directory import Channel
 from core.recognition.recognizer import Recognizer
+from core.storage.audit import AuditStore
 from core.storage.captures import CaptureStore
 from core.storage.catalogue import GameCatalogue
 from core.storage.database import Database
@@ -104,8 +105,14 @@ async def open_desk(
             declared=DeclaredCategories(directory, reuse_s=0.01),
             sightings=sightings,
             flagging=Flagging(flags, recorder, words=words, url_template=TWITCH_URL_TEMPLATE, servers=servers),
+            audit=AuditStore(database),
             watching=Watching(
-                WatchStore(database), sightings, words=words, url_template=TWITCH_URL_TEMPLATE, every_s=240.0
+                WatchStore(database),
+                sightings,
+                AuditStore(database),
+                words=words,
+                url_template=TWITCH_URL_TEMPLATE,
+                every_s=240.0,
             ),
         )
         running = [asyncio.create_task(recorder.run()), asyncio.create_task(recognizer.run())]

@@ -512,6 +512,7 @@ class _Session:
             id=channel_id,
             name=message.broadcaster.display_name or message.broadcaster.name or "",
             channel=message.broadcaster.name,
+            is_one_line=True,
         )
         self._group.create_task(self._answer(Request(command=command, asker=asker, place=place), message.id))
 

@@ -29,6 +29,7 @@ from bot.commands.request import (
     Watch,
     Withdraw,
 )
+from bot.commands.watching import audit_entry
 from core.errors import (
     AdvertsOnly,
     BadReference,
@@ -52,13 +53,13 @@ if TYPE_CHECKING:
     from bot.commands.limits import Cooldowns
     from bot.commands.naming import GameNames
     from bot.commands.parser import CommandWords
-    from bot.commands.request import Asker, Command, Place, Request
+    from bot.commands.request import Command, Place, Request
     from bot.commands.watching import Watching
     from core.collection.directory import Category
     from core.frames import Frame
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import Verdict
-    from core.storage.records import Seen
+    from core.storage.records import AuditEntry, Seen
     from core.streams.reference import StreamRef
     from core.streams.sampler import Sample
 
@@ -137,6 +138,14 @@ class KnowsSightings(Protocol):
         ...
 
 
+class WritesAudit(Protocol):
+    """What the service needs of :class:`core.storage.audit.AuditStore`."""
+
+    async def write(self, entry: AuditEntry) -> None:
+        """Write down what was done."""
+        ...
+
+
 class KeepsRecords(Protocol):
     """What the service needs of :class:`bot.recording.Recorder`."""
 
@@ -179,6 +188,7 @@ class CommandService:
         sightings: KnowsSightings | None = None,
         flagging: Flagging | None = None,
         watching: Watching | None = None,
+        audit: WritesAudit | None = None,
         evidence: Callable[[Sample, Verdict], tuple[EvidenceTile, ...]] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -201,6 +211,7 @@ class CommandService:
             sightings: what channels showed before; None knows nothing of that.
             flagging: answers the commands about flags; None where nothing is kept.
             watching: answers the commands about watched channels and timelines; None where nothing is kept.
+            audit: where it is written down who opted out.
             evidence: makes the pictures that a platform may show; called in a thread. None makes none.
             clock: the wall clock, UTC.
         """
@@ -217,6 +228,7 @@ class CommandService:
         self._sightings = sightings
         self._flagging = flagging
         self._watching = watching
+        self._audit = audit
         self._evidence = evidence
         self._clock = clock
         self._looks = SharedLooks(self._look, reuse_s=reuse_s, at_once=looks_at_once, waiting=looks_waiting)
@@ -276,7 +288,7 @@ class CommandService:
             case ListGames(wanted=wanted):
                 return await self._list_games(wanted, language)
             case OptOut(channel=typed):
-                return await self._opt_out(typed, request.asker)
+                return await self._opt_out(typed, request)
             case Unrecognised() if request.place.platform:
                 # In a chat it is a command of some other bot.
                 return Reply(text="")
@@ -377,8 +389,8 @@ class CommandService:
         games = [game for game in matcher.complete(wanted, limit=len(known) + 1) if game in known] if wanted else known
         return Reply(text=wording.games_list(games, wanted=wanted, language=language), private=True)
 
-    async def _opt_out(self, typed: str, asker: Asker) -> Reply:
-        language = asker.language
+    async def _opt_out(self, typed: str, request: Request) -> Reply:
+        asker, language = request.asker, request.asker.language
         try:
             named = parse_reference(typed, url_template=self._url_template).channel if typed else None
         except BadReference as error:
@@ -395,6 +407,8 @@ class CommandService:
         if self._records is None:
             return Reply(text=wording.nothing_is_kept(language=language), private=True)
         frames = await self._records.leave_alone(channel, by=f"{asker.platform}:{asker.name}")
+        if self._audit is not None:
+            await self._audit.write(audit_entry("optout", channel, request, at=self._clock()))
         return Reply(text=wording.opted_out(channel, frames=frames, language=language))
 
     async def _look(self, ref: StreamRef) -> Answer:

@@ -11,7 +11,7 @@ from bot.commands.answer import Answer, Status
 from bot.commands.request import Reply
 from core.errors import BadReference
 from core.games import NOT_A_GAME, UNKNOWN
-from core.storage.records import Mismatch, Watch, WatchState
+from core.storage.records import AuditEntry, Mismatch, Watch, WatchState
 from core.streams.reference import parse_reference
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bot.commands.request import Request, Timeline
     from bot.commands.request import Watch as WatchCommand
     from core.aliases import AliasTable
+    from core.storage.audit import AuditStore
     from core.storage.sightings import SightingStore
     from core.storage.watches import WatchStore
 
@@ -59,6 +60,20 @@ def next_state(
     )
 
 
+def audit_entry(action: str, channel: str, request: Request, *, at: datetime) -> AuditEntry:
+    """What is written down of a command that changes something."""
+    asker, place = request.asker, request.place
+    return AuditEntry(
+        at=at,
+        platform=asker.platform,
+        place=place.id,
+        by=asker.id or asker.name,
+        by_name=asker.name,
+        action=action,
+        subject=channel,
+    )
+
+
 class Watching:
     """Answers the commands about watched channels and what was seen on a channel."""
 
@@ -66,6 +81,7 @@ class Watching:
         self,
         watches: WatchStore,
         sightings: SightingStore,
+        audit: AuditStore,
         *,
         words: CommandWords,
         url_template: str,
@@ -77,6 +93,7 @@ class Watching:
         Args:
             watches: where they are kept.
             sightings: what was seen.
+            audit: where it is written down who had what watched.
             words: how commands are written.
             url_template: of a channel's stream, with ``{channel}`` in it.
             every_s: how often a watched channel is looked at.
@@ -84,6 +101,7 @@ class Watching:
         """
         self._watches = watches
         self._sightings = sightings
+        self._audit = audit
         self._words = words
         self._url_template = url_template
         self._every_s = every_s
@@ -109,6 +127,8 @@ class Watching:
             return self._bad_reference(error, "watch", language)
         if not command.on:
             gone = await self._watches.remove(channel, platform=place.platform, place_id=place.id)
+            if gone:
+                await self._write_down("unwatch", channel, request)
             say = wording.watch_off if gone else wording.watch_off_already
             return Reply(text=say(channel, language=language))
         if len(here) >= _MOST_WATCHES:
@@ -128,6 +148,7 @@ class Watching:
             return Reply(text=wording.answer_text(left_alone, verbose=False, language=language), private=True)
         if not is_new:
             return Reply(text=wording.watch_on_already(channel, language=language))
+        await self._write_down("watch", channel, request)
         return Reply(text=wording.watch_on(channel, every_s=self._every_s, language=language))
 
     async def timeline(self, command: Timeline, request: Request) -> Reply:
@@ -143,6 +164,9 @@ class Watching:
             return self._bad_reference(error, "timeline", language)
         sightings = await self._sightings.timeline(channel, since=self._clock() - _TONIGHT)
         return Reply(text=wording.timeline_text(channel, sightings, language=language))
+
+    async def _write_down(self, action: str, channel: str, request: Request) -> None:
+        await self._audit.write(audit_entry(action, channel, request, at=self._clock()))
 
     def _channel(self, typed: str) -> str:
         return parse_reference(typed, url_template=self._url_template).channel

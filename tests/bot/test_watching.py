@@ -23,6 +23,7 @@ from core.collection.directory import Category
 from core.errors import DirectoryProblem, StreamOffline
 from core.games import NOT_A_GAME, UNKNOWN, Game
 from core.recognition.verdict import Likelihood, Verdict
+from core.storage.audit import AuditStore
 from core.storage.records import Broadcaster, Moderator, WatchState
 from core.storage.watches import WatchStore
 from tests.desk import CHANNEL, Desk, open_desk
@@ -169,6 +170,11 @@ async def test_a_moderator_has_a_channel_watched_from_where_they_are(evening: Ev
     assert CHANNEL not in await evening.said(Watch(channel=""), place=replace(ROOM, id="6"))
     await evening.said(Watch(channel=CHANNEL, on=False))
     assert CHANNEL not in await evening.said(Watch(channel=""))
+    written = await AuditStore(evening.desk.database).read(limit=9)
+    assert [(entry.action, entry.subject, entry.by_name) for entry in written] == [
+        ("unwatch", CHANNEL, "mod"),
+        ("watch", CHANNEL, "mod"),
+    ]
 
 
 async def test_a_channel_that_opted_out_is_not_watched(evening: Evening) -> None:

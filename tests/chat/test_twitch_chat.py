@@ -59,7 +59,11 @@ async def test_a_command_is_answered_as_a_reply_in_the_same_channel(bench, twitc
     (request,) = bench.asked
     assert request.command == Identify(channel="someone")
     assert request.place == Place(
-        platform="twitch", id=broadcaster_id("first_channel"), name="First_Channel", channel="first_channel"
+        platform="twitch",
+        id=broadcaster_id("first_channel"),
+        name="First_Channel",
+        channel="first_channel",
+        is_one_line=True,
     )
     assert (request.asker.platform, request.asker.id) == ("twitch", broadcaster_id("asker"))
     assert (request.asker.name, request.asker.own_channel) == ("Asker", "asker")
