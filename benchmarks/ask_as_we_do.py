@@ -11,13 +11,15 @@ from measuring import Asked, Stopwatch, report, wait_for_the_word
 
 from bot.app import open_looking, open_service
 from bot.commands.answer import Answer, Status
-from bot.commands.request import Identify, Request
+from bot.commands.request import Asker, Identify, Request, Role
 from bot.settings import ModelSettings, Settings, TwitchSettings
 
 if TYPE_CHECKING:
     from bot.commands.service import CommandService
 
 _START_S = 2.0
+_OPERATOR = Asker(platform="console", name="operator", role=Role.OPERATOR)
+"""Is never asked to slow down."""
 """A bot that has just started still reads Streamlink's list of sites; that belongs to its start, not to an ask."""
 
 
@@ -41,7 +43,7 @@ async def _ask_twice(settings: Settings, login: str) -> None:
 
 async def _ask(service: CommandService, login: str) -> Asked:
     watch = Stopwatch()
-    reply = await service.handle(Request(command=Identify(channel=login)))
+    reply = await service.handle(Request(command=Identify(channel=login), asker=_OPERATOR))
     answer = reply.answer or Answer(channel=login, status=Status.FAILED)
     if answer.verdict is None:
         raise SystemExit(f"no answer: {reply.text}")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from core.recognition.aggregate import Logits
     from core.recognition.artifact import Artifact
 
-_SLICE_FRAMES = 7
-"""Frames per invocation: the first layers take some 6 MB of activations a frame, and larger slices are no faster."""
+_SLICE_FRAMES = 3
+"""Frames per invocation: the first layers take some 7 MB of activations a frame, and larger slices are no faster."""
 
 
 class _TensorDetails(TypedDict):
