@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -33,7 +34,7 @@ from core.collection.collector import Collector
 from core.collection.handing_out import Coordinator
 from core.collection.picks import PickRules
 from core.collection.taking import PickTaker
-from core.errors import DirectoryRefused
+from core.errors import ChatRefused, DirectoryRefused
 from core.recognition.artifact import read_artifact
 from core.recognition.recognizer import Recognizer
 from core.recognition.runtime import Network
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from core.collection.directory import StreamDirectory
     from core.recognition.artifact import Artifact
     from core.storage.records import JobRun
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -380,17 +383,42 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
         await storage.flags.mark_used(looking.recognizer.rule.model, looking.learnt_from, at=datetime.now(UTC))
         platforms = {chat: _chat(chat, settings, storage, service) for chat in chats}
         async with asyncio.TaskGroup() as group:
-            staying = [
-                group.create_task(platform.run(_placed(service, settings)), name=name)
-                for name, platform in platforms.items()
-            ]
+            staying = []
             if platforms:
-                staying.append(group.create_task(_watch(settings, storage, service, platforms, holder).run()))
+                watch = _watch(settings, storage, service, platforms, holder)
+                staying = [
+                    group.create_task(_in_chats(platforms, _placed(service, settings)), name="chats"),
+                    group.create_task(watch.run(), name="watch"),
+                ]
             try:
                 await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
             finally:
                 for task in staying:
                     task.cancel()
+
+
+async def _in_chats(platforms: Mapping[str, ChatPlatform], handle: Handle) -> None:
+    """Be in all chats. One that does not accept us is left to the operator while there is another.
+
+    Raises:
+        ChatRefused: none accepts us.
+    """
+
+    async def until_refused(name: str, platform: ChatPlatform) -> ChatRefused | None:
+        try:
+            await platform.run(handle)
+        except ChatRefused as refused:
+            if len(platforms) > 1:
+                log.error("%s is off until the next start: %s", name, refused)  # noqa: TRY400 - a sentence
+            return refused
+        return None
+
+    async with asyncio.TaskGroup() as group:
+        ends = [group.create_task(until_refused(*item), name=item[0]) for item in platforms.items()]
+    for end in ends:
+        refused = end.result()
+        if refused is not None:
+            raise refused
 
 
 def _placed(service: CommandService, settings: Settings) -> Handle:

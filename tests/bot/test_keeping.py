@@ -6,16 +6,18 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from bot.__main__ import app
+from core.storage.audit import AuditStore
 from core.storage.captures import CaptureStore
 from core.storage.database import Database
 from core.storage.frame_store import FolderFrameStore
-from core.storage.records import Broadcaster
+from core.storage.records import AuditEntry, Broadcaster
 from tests.core.storage.samples import BERT, CHESS, asked, kept, nightly, picture
 from tests.postgres import PostgresServer
 
@@ -197,3 +199,32 @@ def test_a_server_that_is_not_there_is_told_about_without_its_password(
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 1
         assert "hunter2" not in result.output
+
+
+def test_the_audit_says_who_did_what_when_and_where(keeper: Keeper) -> None:
+    async def write() -> None:
+        async with Database.at(f"sqlite:///{keeper.data / 'gamespotter.db'}") as database:
+            await database.prepare()
+            for action, channel in (("watch", "anna"), ("flag", "bert")):
+                await AuditStore(database).write(
+                    AuditEntry(
+                        at=datetime(2026, 11, 21, 20, tzinfo=UTC),
+                        platform="discord",
+                        place="70",
+                        by="7",
+                        by_name="[bold]mod",
+                        action=action,
+                        subject=channel,
+                        detail={"flag": 1} if action == "flag" else None,
+                    )
+                )
+
+    asyncio.run(write())
+    everything = keeper.run("data", "audit")
+    of_anna = json.loads(keeper.run("data", "audit", "Anna", "--json").stdout)
+
+    assert everything.exit_code == 0
+    assert '2026-11-21 20:00:00  discord:70  [bold]mod  flag   bert     {"flag": 1}' in everything.stdout
+    assert [(entry["action"], entry["subject"], entry["by_name"]) for entry in of_anna] == [
+        ("watch", "anna", "[bold]mod")
+    ]

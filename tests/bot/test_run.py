@@ -130,3 +130,27 @@ async def test_a_chat_that_refuses_us_ends_it_with_a_sentence(
     assert sentence in log.splitlines()[-1]
     assert "Traceback" not in log
     assert CLIENT_SECRET not in log
+
+
+async def test_a_chat_that_refuses_us_does_not_take_the_other_one_with_it(tmp_path: Path) -> None:
+    async with DiscordStandIn() as discord, TwitchStandIn(second_s=0.05) as twitch:
+        settings = {
+            "DISCORD__TOKEN": TOKEN,
+            "DISCORD__API_URL": discord.api_url,
+            "DISCORD__GATEWAY_URL": discord.gateway_url,
+            "TWITCH__CLIENT_ID": CLIENT_ID,
+            "TWITCH__CLIENT_SECRET": CLIENT_SECRET,
+            "TWITCH__TOKEN_KEY": new_key(),
+            "TWITCH__HELIX_URL": twitch.url,
+            "TWITCH__ID_URL": twitch.url,
+            "TWITCH__EVENTSUB_URL": twitch.ws_url,
+            "COLLECTION__ENABLED": "false",
+        }
+        async with running(tmp_path, **settings) as process:
+            await discord.connected(within_s=30.0)
+            await until(lambda: "twitch is off until the next start" in (tmp_path / "err").read_text(), timeout_s=30.0)
+            asked = await discord.slash("model")
+            assert "starter-1" in (await asked.answered(within_s=30.0))["content"]
+            process.send_signal(signal.SIGTERM)
+            assert await ended(process) == 0
+    assert "python -m bot authorise" in (tmp_path / "err").read_text()
