@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
+from cachetools import TTLCache, cached
 from streamlink.session.session import Streamlink
 
 from bot.claims import new_holder
@@ -54,7 +56,7 @@ from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from bot.chat.platform import ChatPlatform, Handle
     from bot.chat.twitch_chat import TwitchAddresses
@@ -68,6 +70,11 @@ if TYPE_CHECKING:
     from core.storage.records import JobRun
 
 log = logging.getLogger(__name__)
+
+_KEPT_PICTURES = 32
+"""Of a quarter of a megabyte each."""
+
+_PICTURES_KEPT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -464,16 +471,26 @@ def _discord(settings: Settings, service: CommandService) -> ChatPlatform:
         operators=discord.operators,
         channels=service.complete_channels,
         games=service.complete_games,
-        draw=_evidence,
+        draw=_drawing(),
         channel_url=settings.streams.url,
         api_url=discord.api_url,
         gateway_url=discord.gateway_url,
     )
 
 
-def _evidence(answer: Answer, language: str) -> bytes:
-    seen = answer.verdict.game if answer.verdict is not None else None
-    return mosaic.draw(answer.evidence, channel=answer.channel, language=language, seen=seen)
+def _drawing() -> Callable[[Answer, str], bytes]:
+    """Draws the evidence of an answer; of one look once in a language, however many ask."""
+
+    @cached(
+        TTLCache[tuple[str, str], bytes](_KEPT_PICTURES, _PICTURES_KEPT_S),
+        key=lambda answer, language: (answer.look, language),
+        condition=threading.Condition(),
+    )
+    def draw(answer: Answer, language: str) -> bytes:
+        seen = answer.verdict.game if answer.verdict is not None else None
+        return mosaic.draw(answer.evidence, channel=answer.channel, language=language, seen=seen)
+
+    return draw
 
 
 def _twitch(settings: Settings, storage: Storage) -> ChatPlatform:
