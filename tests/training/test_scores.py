@@ -116,7 +116,7 @@ def test_a_stream_of_a_game_that_the_network_lacks_is_no_answer_to_score() -> No
 
 @pytest.mark.parametrize("truth", [[], [3], [-1]])
 def test_answers_about_games_that_there_are_not_are_refused(truth: list[int]) -> None:
-    with pytest.raises(ValueError, match="games|game that"):
+    with pytest.raises(ValueError, match=r"games|game that"):
         answers(truth, [0] * len(truth), [1.0] * len(truth))
 
 
