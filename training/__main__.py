@@ -182,6 +182,30 @@ def export(
     export_(database=database, frames=frames, out=out, folders=folders, rule=rule, as_json=as_json)
 
 
+@app.command()
+def publish(
+    model: Annotated[Path, typer.Argument(help="The model directory, as `run` wrote it.")],
+    registry: Annotated[Path, typer.Option(help="The folder of published models; made if it does not exist.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Test data, folders or a manifest, for models that were not measured on the same test streams."
+        ),
+    ] = None,
+    frames: Frames = DEFAULT_FRAMES,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Publish it however it compares.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a model if it is no worse than the current one. Exit status 0 published, 3 refused, 1 bad input."""
+    with quiet_native_stderr():
+        from training.publish import publish as publish_  # noqa: PLC0415 (so that --help answers at once)
+
+    decision = publish_(model, registry=registry, data=data, frames=frames, is_forced=force, as_json=as_json)
+    if not decision.is_published:
+        raise typer.Exit(NOT_FIT)
+
+
 def main() -> None:
     """Run a verb; a person sees one sentence and an exit status, never a traceback of ours."""
     # Before TensorFlow is imported: its start-up notices are for its own developers.
