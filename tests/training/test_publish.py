@@ -164,7 +164,7 @@ def test_only_the_test_part_is_run(tmp_path: Path, registry: Registry) -> None:
         for game in BRIGHTNESS:
             path = parted / part / game / part
             path.mkdir(parents=True)
-            (path / "0.jpg").write_bytes(b"nobody opens this")
+            (path / "0.jpg").write_bytes(encode_jpeg(np.zeros((180, 320, 3), dtype=np.uint8)))
 
     decision = publish(model(tmp_path, "m-2"), registry, data=parted)
 
