@@ -75,6 +75,12 @@ def test_the_right_game_in_third_place_counts_for_the_first_three_only() -> None
     assert (found.accuracy, found.top_3) == (0.0, 0.5)
 
 
+def test_a_frame_is_as_sure_as_the_temperature_lets_it_be() -> None:
+    logits = np.array([[np.log(9), 0]], dtype=np.float32)
+    assert frame_answers(logits, labels=np.array([0]), temperature=1.0).confidences == pytest.approx([0.9])
+    assert frame_answers(logits, labels=np.array([0]), temperature=2.0).confidences == pytest.approx([0.75])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32))
 def test_shares_are_those_of_scikit_learn(seed: int) -> None:
