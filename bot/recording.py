@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from core.errors import StorageError
 from core.frames import encode_jpeg, perceptual_hash
+from core.storage.frame_store import keep_frame
 from core.storage.records import (
     Broadcaster,
     CaptureKind,
-    KeptFrame,
     NewCapture,
     NewRecognition,
     OptOuts,
@@ -184,12 +184,10 @@ class Recorder:
     async def _store(self, look: _Look) -> None:
         sample = look.sample
         files = await asyncio.to_thread(_files, sample.frames)
-        kept = []
-        for frame, data, hashed in files:
-            stored = await self._frames.put(data)
-            kept.append(
-                KeptFrame(sha256=stored.sha256, size_bytes=stored.size_bytes, perceptual_hash=hashed, at_s=frame.at_s)
-            )
+        kept = [
+            await keep_frame(self._frames, data, perceptual_hash=hashed, at_s=frame.at_s)
+            for frame, data, hashed in files
+        ]
         rejected = sample.rejected
         await self._captures.add(
             NewCapture(

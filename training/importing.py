@@ -21,6 +21,7 @@ from core.errors import DataSetError
 from core.frames import encode_jpeg, perceptual_hash, to_stored
 from core.games import NOT_A_GAME, Game
 from core.quiet import quiet_native_stderr
+from core.storage.frame_store import keep_frame
 from core.storage.naming import slug
 from core.storage.records import Broadcaster, BroadcastStream, CaptureKind, KeptFrame, NewCapture
 from training.folders import survey
@@ -184,10 +185,7 @@ async def _import_stream(
             report.known += 1
             continue
         there.add(sha256)
-        stored = await store.frames.put(data)
-        kept.append(
-            KeptFrame(sha256=stored.sha256, size_bytes=stored.size_bytes, perceptual_hash=hashed, at_s=float(place))
-        )
+        kept.append(await keep_frame(store.frames, data, perceptual_hash=hashed, at_s=float(place)))
     if not kept:
         return
     added = await store.captures.add(

@@ -28,11 +28,11 @@ from core.errors import (
     StreamUnreachable,
 )
 from core.frames import encode_jpeg, perceptual_hash
+from core.storage.frame_store import keep_frame
 from core.storage.records import (
     Broadcaster,
     BroadcastStream,
     CaptureKind,
-    KeptFrame,
     NewCapture,
     NewRecognition,
     RejectedFrames,
@@ -263,12 +263,10 @@ class PickTaker:
     async def _store(
         self, capture: NewCapture, files: Sequence[bytes], places: Sequence[tuple[int, float]]
     ) -> int | None:
-        kept = []
-        for data, (hashed, at_s) in zip(files, places, strict=True):
-            stored = await self._frames.put(data)
-            kept.append(
-                KeptFrame(sha256=stored.sha256, size_bytes=stored.size_bytes, perceptual_hash=hashed, at_s=at_s)
-            )
+        kept = [
+            await keep_frame(self._frames, data, perceptual_hash=hashed, at_s=at_s)
+            for data, (hashed, at_s) in zip(files, places, strict=True)
+        ]
         return await self._captures.add(replace(capture, frames=tuple(kept)))
 
     async def _stubbornly(self, store: Callable[[], Awaitable[T]]) -> T:

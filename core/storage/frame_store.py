@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import StorageError, StorageFull
-from core.storage.records import StoredFrame
+from core.storage.records import KeptFrame, StoredFrame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
@@ -78,6 +78,22 @@ class FrameStore(Protocol):
     async def size_bytes(self) -> int:
         """Of all files together."""
         ...
+
+
+async def keep_frame(store: FrameStore, data: bytes, *, perceptual_hash: int, at_s: float) -> KeptFrame:
+    """Keep a frame's file, and have what its row needs.
+
+    Args:
+        store: where files are kept.
+        data: JPEG.
+        perceptual_hash: of the picture, 64 bits.
+        at_s: seconds from the start of the live window.
+
+    Raises:
+        StorageError: it cannot be kept.
+    """
+    stored = await store.put(data)
+    return KeptFrame(sha256=stored.sha256, size_bytes=stored.size_bytes, perceptual_hash=perceptual_hash, at_s=at_s)
 
 
 class FolderFrameStore:
