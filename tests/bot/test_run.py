@@ -47,7 +47,7 @@ async def running(folder: Path, **environment: str) -> AsyncIterator[asyncio.sub
         await process.wait()
 
 
-async def ended(process: asyncio.subprocess.Process, *, within_s: float = 30.0) -> int:
+async def ended(process: asyncio.subprocess.Process, *, within_s: float = 90.0) -> int:
     async with asyncio.timeout(within_s):
         return await process.wait()
 
@@ -80,12 +80,12 @@ async def test_it_answers_in_both_chats_and_ends_when_told(tmp_path: Path) -> No
             "COLLECTION__ENABLED": "false",
         }
         async with running(tmp_path, **settings) as process:
-            await discord.connected(within_s=30.0)
+            await discord.connected(within_s=90.0)
             asked = await discord.slash("game", channel="rookandroll")
-            message = await asked.answered(within_s=30.0)
-            await until(lambda: twitch.live or process.returncode is not None, timeout_s=30.0)
+            message = await asked.answered(within_s=90.0)
+            await until(lambda: twitch.live or process.returncode is not None, timeout_s=90.0)
             line = await twitch.write("mira_plays", "!game", by="viewer")
-            await until(lambda: twitch.answers(line), timeout_s=30.0)
+            await until(lambda: twitch.answers(line), timeout_s=90.0)
             process.send_signal(signal.SIGTERM)
             assert await ended(process) == 0
         embed: dict[str, Any] = message["embeds"][0]
@@ -147,10 +147,10 @@ async def test_a_chat_that_refuses_us_does_not_take_the_other_one_with_it(tmp_pa
             "COLLECTION__ENABLED": "false",
         }
         async with running(tmp_path, **settings) as process:
-            await discord.connected(within_s=30.0)
-            await until(lambda: "twitch is off until the next start" in (tmp_path / "err").read_text(), timeout_s=30.0)
+            await discord.connected(within_s=90.0)
+            await until(lambda: "twitch is off until the next start" in (tmp_path / "err").read_text(), timeout_s=90.0)
             asked = await discord.slash("model")
-            assert "starter-1" in (await asked.answered(within_s=30.0))["content"]
+            assert "starter-1" in (await asked.answered(within_s=90.0))["content"]
             process.send_signal(signal.SIGTERM)
             assert await ended(process) == 0
     assert "python -m bot authorise" in (tmp_path / "err").read_text()
