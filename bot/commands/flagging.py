@@ -122,7 +122,7 @@ class Flagging:
             return Reply(text=wording.only_moderators_flag(language=language), private=True)
         if not command.flag:
             text = wording.written_like(
-                "unflag", prefix=self._words.prefix, word=self._word("unflag"), language=language
+                "unflag", prefix=self._words.prefix, word=self._words.word("unflag"), language=language
             )
             return Reply(text=text, private=True)
         typed = command.flag.lstrip("#")
@@ -175,7 +175,7 @@ class Flagging:
         look = await self._flags.last_look(channel, since=self._clock() - _MEANT)
         if look is not None:
             return look
-        word = self._word("game")
+        word = self._words.word("game")
         text = wording.nothing_to_flag(channel, prefix=self._words.prefix, word=word, language=language)
         return Reply(text=text, private=True)
 
@@ -196,12 +196,12 @@ class Flagging:
                 ),
             )
         text = wording.game_not_known(
-            command.game, prefix=self._words.prefix, word=self._word("games"), language=language
+            command.game, prefix=self._words.prefix, word=self._words.word("games"), language=language
         )
         return Reply(text=text, private=True)
 
     def _which_game(self, language: str) -> Reply:
-        text = wording.which_game(prefix=self._words.prefix, word=self._word("flag"), language=language)
+        text = wording.which_game(prefix=self._words.prefix, word=self._words.word("flag"), language=language)
         return Reply(text=text, private=True)
 
     def _channel(self, typed: str) -> str:
@@ -209,12 +209,9 @@ class Flagging:
 
     def _bad_reference(self, error: BadReference, language: str) -> Reply:
         text = wording.bad_reference(
-            error.fault, error.text, prefix=self._words.prefix, word=self._word("flag"), language=language
+            error.fault, error.text, prefix=self._words.prefix, word=self._words.word("flag"), language=language
         )
         return Reply(text=text, private=True)
-
-    def _word(self, command: str) -> str:
-        return self._words.shown(command).removeprefix(self._words.prefix) or command
 
 
 def _moderator(asker: Asker, place: Place, channel: str) -> Moderator:

@@ -54,6 +54,11 @@ class CommandWords:
         names = self.names[command]
         return self.prefix + names[0] if names else ""
 
+    def word(self, command: str) -> str:
+        """What a command is called, without the prefix; its original name when it is off."""
+        names = self.names[command]
+        return names[0] if names else command
+
     def meant(self, word: str) -> str | None:
         """The command of a word that stands behind the prefix; None when it is none."""
         folded = word.casefold()

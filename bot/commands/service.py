@@ -293,7 +293,9 @@ class CommandService:
                 # In a chat it is a command of some other bot.
                 return Reply(text="")
             case Unrecognised(word=word):
-                text = wording.unrecognised(word, prefix=self._words.prefix, word=self._word("help"), language=language)
+                text = wording.unrecognised(
+                    word, prefix=self._words.prefix, word=self._words.word("help"), language=language
+                )
                 return Reply(text=text, private=True)
             case Flag() | FlagLook() as flag if self._flagging is not None:
                 matcher = await self._names.matcher(self._recognizer.rule)
@@ -322,11 +324,7 @@ class CommandService:
     def _on(self, place: Place) -> dict[str, str]:
         """The commands that are on somewhere, with what they are called."""
         off = self._off_in(place)
-        shown = {name: self._words.shown(name).removeprefix(self._words.prefix) for name in self._words.names}
-        return {name: word for name, word in shown.items() if word and name not in off}
-
-    def _word(self, command: str) -> str:
-        return self._words.shown(command).removeprefix(self._words.prefix) or command
+        return {name: names[0] for name, names in self._words.names.items() if names and name not in off}
 
     async def _identify(self, identify: Identify, request: Request) -> Reply:
         language = request.asker.language
@@ -335,7 +333,7 @@ class CommandService:
             ref = parse_reference(typed, url_template=self._url_template)
         except BadReference as error:
             text = wording.bad_reference(
-                error.fault, error.text, prefix=self._words.prefix, word=self._word("game"), language=language
+                error.fault, error.text, prefix=self._words.prefix, word=self._words.word("game"), language=language
             )
             return Reply(text=text, answer=Answer(channel=typed, status=Status.BAD_INPUT), private=True)
         answer, wait_s = await self._ask(ref)
@@ -395,13 +393,13 @@ class CommandService:
             named = parse_reference(typed, url_template=self._url_template).channel if typed else None
         except BadReference as error:
             text = wording.bad_reference(
-                error.fault, error.text, prefix=self._words.prefix, word=self._word("optout"), language=language
+                error.fault, error.text, prefix=self._words.prefix, word=self._words.word("optout"), language=language
             )
             return Reply(text=text, private=True)
         channel = named or asker.own_channel
         if channel is None or not (asker.operates or channel == asker.own_channel):
             text = wording.only_the_broadcaster(
-                channel, prefix=self._words.prefix, word=self._word("optout"), language=language
+                channel, prefix=self._words.prefix, word=self._words.word("optout"), language=language
             )
             return Reply(text=text, private=True)
         if self._records is None:

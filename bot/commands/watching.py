@@ -172,6 +172,6 @@ class Watching:
         return parse_reference(typed, url_template=self._url_template).channel
 
     def _bad_reference(self, error: BadReference, command: str, language: str) -> Reply:
-        word = self._words.shown(command).removeprefix(self._words.prefix) or command
+        word = self._words.word(command)
         text = wording.bad_reference(error.fault, error.text, prefix=self._words.prefix, word=word, language=language)
         return Reply(text=text, private=True)

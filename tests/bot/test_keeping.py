@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,15 +55,9 @@ class Keeper:
 
 
 @pytest.fixture
-def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
+def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
     monkeypatch.chdir(tmp_path)
-    # The verbs set logging up for a process of their own.
-    loggers = [logging.getLogger(name) for name in (None, "bot", "core")]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
-    yield Keeper(tmp_path)
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
+    return Keeper(tmp_path)
 
 
 def test_an_empty_data_set_says_how_to_fill_it(keeper: Keeper) -> None:
