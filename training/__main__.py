@@ -206,6 +206,21 @@ def publish(
         raise typer.Exit(NOT_FIT)
 
 
+@app.command()
+def preview(
+    image: Annotated[Path, typer.Argument(help="A picture: JPEG, PNG, WebP or BMP.")],
+    out: Annotated[Path, typer.Option(help="The PNG to write; one that is there is replaced.")],
+    preset: Preset = "starter",
+    seed: Annotated[int, typer.Option(min=0, help="Another one draws other changes.")] = 0,
+) -> None:
+    """Draw what augmentation makes of one picture: every change by itself, then whole views, each with its name."""
+    from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
+    from training.preview import preview as preview_  # noqa: PLC0415
+
+    count = preview_(image, out=out, config=preset_(preset).augment, seed=seed)
+    typer.echo(f"{out}: {count} pictures")
+
+
 def main() -> None:
     """Run a verb; a person sees one sentence and an exit status, never a traceback of ours."""
     # Before TensorFlow is imported: its start-up notices are for its own developers.
