@@ -115,6 +115,10 @@ def to_json(answer: Answer) -> dict[str, Json]:
             }
             for frame in (verdict.frames if verdict else ())
         ],
+        "genres": [
+            {"id": genre.id, "name": genre.name, "confidence": _probability(genre.confidence)}
+            for genre in (verdict.genres if verdict else ())
+        ],
         "runners_up": [_likelihood(likelihood) for likelihood in (verdict.runners_up if verdict else ())],
         "score": round(verdict.score, 4) if verdict else None,
         "novelty": round(verdict.novelty, 4) if verdict else None,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bot.commands.answer import Answer
     from core.games import Game
     from core.recognition.aggregate import AnswerRule
-    from core.recognition.verdict import Verdict
+    from core.recognition.verdict import GenreLikeness, Verdict
     from core.storage.records import (
         DataSetSummary,
         FlagRecord,
@@ -48,6 +48,7 @@ _OLD_S = 5.0
 """An answer from memory that is older says so."""
 
 _LISTED_GAMES = 40
+_NAMED_GENRES = 4
 _SEPARATOR = " · "
 
 _REFERENCE_FAULTS = {
@@ -131,6 +132,9 @@ def answer_text(
 def seen(verdict: Verdict, *, language: str = DEFAULT_LANGUAGE) -> str:
     """What the stream shows."""
     frames = len(verdict.frames)
+    if verdict.game == UNKNOWN and verdict.genres:
+        names = [genre_name(genre, language=language) for genre in verdict.genres[:_NAMED_GENRES]]
+        return _say("seen-unknown-like", language, genres=", ".join(names))
     if verdict.game == UNKNOWN:
         return _say("seen-unknown", language, game=game_name(verdict.best.game, language=language), frames=frames)
     return _say(
@@ -148,6 +152,14 @@ def game_name(game: Game, *, language: str = DEFAULT_LANGUAGE) -> str:
     if game == UNKNOWN:
         return _say("unknown-game", language)
     return _say("not-a-game", language) if game == NOT_A_GAME else harmless(game.name)
+
+
+def genre_name(genre: GenreLikeness, *, language: str = DEFAULT_LANGUAGE) -> str:
+    """What a kind of game is called; the model's own word where the language has none."""
+    try:
+        return _say(f"genre-{genre.id.replace('_', '-')}", language)
+    except KeyError:
+        return harmless(genre.name)
 
 
 def percent(confidence: float) -> str:

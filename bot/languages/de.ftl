@@ -8,11 +8,39 @@ seen-unknown = Zu sehen: { no-game-known } (am nächsten: { $game }; { $frames -
     [one] 1 Bild
    *[other] { $frames } Bilder
 })
+seen-unknown-like = Kein Spiel, das ich kenne; sieht aus wie: { $genres }
 declared = Angegeben: { $category }
 frame-line = Bild { $number }: { $game } mit { $confidence } % Sicherheit.
 score-line = { $game } mit einem Wert von { $score }
 not-a-game = kein Spiel (Desktop, Webcam, Wartebild)
 unknown-game = ein unbekanntes Spiel
+
+## Kinds of game, by their ids in the model
+
+genre-action-adventure = Action-Adventure
+genre-arcade = Arcade
+genre-battle-royale = Battle Royale
+genre-board-game = Brettspiel
+genre-card-game = Kartenspiel
+genre-fighting = Kampfspiel
+genre-first-person = Ich-Perspektive
+genre-horror = Horror
+genre-moba = MOBA
+genre-online-world = Online-Rollenspiel
+genre-pixel-art = Pixelgrafik
+genre-platformer = Jump ’n’ Run
+genre-puzzle = Rätsel
+genre-racing = Rennspiel
+genre-rhythm = Rhythmusspiel
+genre-roguelike = Roguelike
+genre-role-playing = Rollenspiel
+genre-sandbox = Bauspiel
+genre-shoot-em-up = Shoot ’em up
+genre-shooter = Shooter
+genre-simulation = Simulation
+genre-sports = Sport
+genre-strategy = Strategie
+genre-survival = Survival
 
 ## When there is no answer
 

@@ -8,11 +8,39 @@ seen-unknown = Seen: { no-game-known } (nearest: { $game }; { $frames ->
     [one] 1 frame
    *[other] { $frames } frames
 })
+seen-unknown-like = Not a game I know; looks like: { $genres }
 declared = Declared: { $category }
 frame-line = Frame { $number }: { $game } with a { $confidence }% confidence.
 score-line = { $game } with a score of { $score }
 not-a-game = no game (a desktop, a webcam, a waiting screen)
 unknown-game = an unknown game
+
+## Kinds of game, by their ids in the model
+
+genre-action-adventure = action adventure
+genre-arcade = arcade
+genre-battle-royale = battle royale
+genre-board-game = board game
+genre-card-game = card game
+genre-fighting = fighting
+genre-first-person = first person
+genre-horror = horror
+genre-moba = MOBA
+genre-online-world = online role-playing
+genre-pixel-art = pixel art
+genre-platformer = platformer
+genre-puzzle = puzzle
+genre-racing = racing
+genre-rhythm = rhythm
+genre-roguelike = roguelike
+genre-role-playing = role-playing
+genre-sandbox = building
+genre-shoot-em-up = shoot 'em up
+genre-shooter = shooter
+genre-simulation = simulation
+genre-sports = sports
+genre-strategy = strategy
+genre-survival = survival
 
 ## When there is no answer
 

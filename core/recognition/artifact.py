@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from core.errors import ArtifactError
 from core.frames import IMAGE_CONVENTION, ImageConvention
 from core.games import Game
-from core.recognition.aggregate import AnswerRule, NoveltyScore
+from core.recognition.aggregate import AnswerRule, GenreRule, NoveltyScore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,18 @@ class LabelSection(_Section):
 
     id: Name
     name: Name
+
+
+class GenreSection(_Section):
+    """One kind of game that the network can see, in the order of its outputs behind the labels'.
+
+    Attributes:
+        threshold: the chance, 0 to 1, from which on it is answered.
+    """
+
+    id: Name
+    name: Name
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class ImageSection(_Section):
@@ -87,6 +99,7 @@ class Manifest(_Section):
 
     Attributes:
         version: names the model in answers; unique among a registry's models.
+        genres: kinds of game, for games that are no label; an older model has none.
         commit: of the code that trained it, or ``"unknown"``.
         created: UTC time in ISO 8601.
         files: name to SHA-256 of every other file of the directory.
@@ -102,14 +115,15 @@ class Manifest(_Section):
     commit: Name
     created: Name
     files: dict[str, Sha256]
+    genres: Annotated[tuple[GenreSection, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Manifest:
-        ids = [label.id for label in self.labels]
-        if len(set(ids)) != len(ids):
-            twice = next(label for label in ids if ids.count(label) > 1)
-            msg = f"the label {twice!r} is there twice"
-            raise ValueError(msg)
+        for what, ids in (("label", [label.id for label in self.labels]), ("genre", [one.id for one in self.genres])):
+            if len(set(ids)) != len(ids):
+                twice = next(one for one in ids if ids.count(one) > 1)
+                msg = f"the {what} {twice!r} is there twice"
+                raise ValueError(msg)
         for name in self.files:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or name != str(path) or "\\" in name:
@@ -142,6 +156,9 @@ class Artifact:
             novelty_score=self.manifest.unknown.score,
             unknown_threshold=self.manifest.unknown.threshold,
             model=self.manifest.version,
+            genres=tuple(
+                GenreRule(id=genre.id, name=genre.name, threshold=genre.threshold) for genre in self.manifest.genres
+            ),
         )
 
 

@@ -23,7 +23,7 @@ class RunsNetwork(Protocol):
     """What the recognizer needs of :class:`core.recognition.runtime.Network`."""
 
     def logits(self, pictures: npt.NDArray[np.uint8]) -> Logits:
-        """uint8 (frames, 180, 320, 3) to float32 (frames, labels); called from one thread at a time."""
+        """uint8 (frames, 180, 320, 3) to float32 (frames, labels + genres); called from one thread at a time."""
         ...
 
 

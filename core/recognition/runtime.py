@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 import numpy as np
@@ -13,6 +14,8 @@ from core.frames import IMAGE_CONVENTION
 from core.quiet import quiet_native_stderr
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from core.recognition.aggregate import Logits
     from core.recognition.artifact import Artifact
 
@@ -39,7 +42,7 @@ class _LiteRt(Protocol):
 
 
 class Network:
-    """A loaded network. It holds memory of its own for one run at a time: never call it from two threads at once."""
+    """A loaded network. Threads that run it at the same time take turns, some frames each."""
 
     def __init__(self, artifact: Artifact, *, threads: int) -> None:
         """Load the artifact's network and hold it against the manifest.
@@ -55,10 +58,34 @@ class Network:
         try:
             # Read whole: a file that LiteRT maps by its path ends the process when somebody writes over it.
             content = artifact.network_path.read_bytes()
+        except OSError as error:
+            raise ArtifactError(f"{where} cannot be read: {error.strerror}.") from error
+        manifest = artifact.manifest
+        self._open(content, labels=len(manifest.labels), genres=len(manifest.genres), threads=threads, where=where)
+
+    @classmethod
+    def of_content(cls, content: bytes, *, labels: int, genres: int = 0, threads: int) -> Self:
+        """Load a network that is no artifact's yet.
+
+        Args:
+            content: of a LiteRT file.
+            labels: games that it names.
+            genres: kinds of game that it sees.
+            threads: processor threads that one run may use.
+
+        Raises:
+            ArtifactError: as above.
+        """
+        network = cls.__new__(cls)
+        network._open(content, labels=labels, genres=genres, threads=threads, where="The new network")
+        return network
+
+    def _open(self, content: bytes, *, labels: int, genres: int, threads: int, where: str) -> None:
+        try:
             interpreter = cast("_LiteRt", Interpreter(model_content=content, num_threads=threads))
             (takes,) = interpreter.get_input_details()
             (gives,) = interpreter.get_output_details()
-        except (OSError, ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError) as error:
             msg = f"{where} cannot be loaded: it is no LiteRT network with one input and one output."
             raise ArtifactError(msg) from error
         picture = [IMAGE_CONVENTION.height_px, IMAGE_CONVENTION.width_px, 3]
@@ -66,15 +93,16 @@ class Network:
             found = f"{takes['dtype'].__name__} {_shape(takes)}"
             msg = f"{where} takes {found} instead of uint8 {tuple(picture)} pictures."
             raise ArtifactError(msg)
-        labels = len(artifact.manifest.labels)
-        if list(gives["shape_signature"][1:]) != [labels] or gives["dtype"] is not np.float32:
+        if list(gives["shape_signature"][1:]) != [labels + genres] or gives["dtype"] is not np.float32:
             found = f"{gives['dtype'].__name__} {_shape(gives)}"
-            msg = f"{where} gives {found} for a picture, but the manifest has {labels} labels."
+            wanted = f"{labels} labels and {genres} genres" if genres else f"{labels} labels"
+            msg = f"{where} gives {found} for a picture, but the manifest has {wanted}."
             raise ArtifactError(msg)
+        self._running = threading.Lock()
         self._interpreter = interpreter
         self._input_index = takes["index"]
         self._output_index = gives["index"]
-        self._labels = labels
+        self._columns = labels + genres
         self._allocated_frames = 0
         self._where = where
         # The first run also builds the delegate that does the work: here, so that no asker waits for it.
@@ -89,19 +117,22 @@ class Network:
             pictures: uint8 RGB, shape (frames, 180, 320, 3).
 
         Returns:
-            float32, shape (frames, labels).
+            float32, shape (frames, labels + genres).
 
         Raises:
             ArtifactError: the network fails on well-formed pictures, which is the artifact's fault.
         """
-        rows = np.empty((len(pictures), self._labels), dtype=np.float32)
+        rows = np.empty((len(pictures), self._columns), dtype=np.float32)
         try:
             for start in range(0, len(pictures), _SLICE_FRAMES):
                 part = pictures[start : start + _SLICE_FRAMES]
-                self._allocate(len(part))
-                self._interpreter.set_tensor(self._input_index, np.ascontiguousarray(part))
-                self._interpreter.invoke()
-                rows[start : start + len(part)] = self._interpreter.get_tensor(self._output_index)
+                # It has memory for one run at a time. A slice each: who tries a newer model out on this one's golden
+                # frames keeps no asker waiting for all of them.
+                with self._running:
+                    self._allocate(len(part))
+                    self._interpreter.set_tensor(self._input_index, np.ascontiguousarray(part))
+                    self._interpreter.invoke()
+                    rows[start : start + len(part)] = self._interpreter.get_tensor(self._output_index)
         except (ValueError, RuntimeError) as error:
             msg = f"{self._where} fails when it is run."
             raise ArtifactError(msg) from error

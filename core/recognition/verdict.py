@@ -18,6 +18,21 @@ class Likelihood:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GenreLikeness:
+    """A kind of game that the frames look like.
+
+    Attributes:
+        id: as the model's manifest has it.
+        name: for a person: ``pixel art``.
+        confidence: the chance that the game is of this kind, 0 to 1; kinds do not exclude each other.
+    """
+
+    id: str
+    name: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FrameVerdict:
     """What one frame alone looks like.
 
@@ -46,6 +61,7 @@ class Verdict:
         score: the highest mean logit over the frames, max(Σ logits)/n: uncalibrated, for comparison only.
         novelty: how unlike every known game the frames are; the answer is ``UNKNOWN`` above the model's threshold.
         model: version of the model that answered.
+        genres: what kinds of game it looks like, likeliest first; those alone that the model is sure enough of.
     """
 
     game: Game
@@ -57,3 +73,4 @@ class Verdict:
     score: float
     novelty: float
     model: str
+    genres: tuple[GenreLikeness, ...] = ()

@@ -19,7 +19,7 @@ from bot.languages import sentences
 from core.collection.directory import Category
 from core.errors import ReferenceFault
 from core.games import NOT_A_GAME, UNKNOWN, Game
-from core.recognition.verdict import FrameVerdict, Likelihood, Verdict
+from core.recognition.verdict import FrameVerdict, GenreLikeness, Likelihood, Verdict
 from core.storage.records import FlagReason, FlagRecord, FlagState, Moderator, Sighting
 from tests.fakes import GAMES, RULE
 
@@ -116,6 +116,19 @@ def test_an_unknown_game_is_said_to_be_unknown_with_what_it_is_nearest_to() -> N
     assert text == "Seen: no game that I know (nearest: VALORANT; 3 frames)"
 
 
+def test_an_unknown_game_is_said_to_look_like_what_it_looks_like() -> None:
+    genres = (
+        GenreLikeness(id="platformer", name="platformer", confidence=0.9),
+        GenreLikeness(id="pixel_art", name="pixel art", confidence=0.7),
+        GenreLikeness(id="of_this_model_alone", name="walking \x1b simulator", confidence=0.6),
+    )
+    verdict = replace(VERDICT, game=UNKNOWN, genres=genres)
+
+    assert wording.seen(verdict) == "Not a game I know; looks like: platformer, pixel art, walking � simulator"
+    assert wording.seen(verdict, language="de").startswith("Kein Spiel, das ich kenne; sieht aus wie: Jump ’n’ Run, ")
+    assert wording.seen(replace(verdict, game=VALORANT)) == wording.seen(VERDICT)
+
+
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ANSWERED])
 def test_every_other_outcome_has_one_sentence_of_its_own(status: Status) -> None:
     text = wording.answer_text(Answer(channel="some_channel", status=status), verbose=True)
@@ -152,6 +165,7 @@ def test_the_json_holds_all_of_the_verdict_under_the_promised_keys() -> None:
         "best",
         "votes",
         "frames",
+        "genres",
         "runners_up",
         "score",
         "novelty",
@@ -380,6 +394,10 @@ CONVERSATION: dict[str, tuple[Said, str]] = {
         lambda language: wording.game_name(NOT_A_GAME, language=language),
         "no game (a desktop, a webcam, a waiting screen)",
     ),
+    "genre_name": (
+        lambda language: wording.genre_name(GenreLikeness(id="pixel_art", name="?", confidence=1.0), language=language),
+        "pixel art",
+    ),
     "duration": (lambda language: wording.duration(86400 * 3, language=language), "3 days"),
     "ago": (lambda language: wording.ago(0.2, language=language), "just now"),
     "label": (lambda language: wording.label("choose", language=language), "Which one is meant?"),
@@ -518,7 +536,7 @@ def test_every_language_has_the_same_messages_with_the_same_places(language: str
 def test_no_sentence_is_left_over() -> None:
     source = inspect.getsource(wording)
     used = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', source))
-    built = {"about-", "label-", "tile-", "no-game-known"}
+    built = {"about-", "genre-", "label-", "tile-", "no-game-known"}
 
     assert {name for name in messages("en") if name not in used and not name.startswith(tuple(built))} == set()
 

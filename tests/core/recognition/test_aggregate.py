@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from core.games import UNKNOWN, Game
-from core.recognition.aggregate import AnswerRule, Logits, NoveltyScore, aggregate
+from core.recognition.aggregate import AnswerRule, GenreRule, Logits, NoveltyScore, aggregate, sigmoid
 
 LABELS = tuple(Game(id=name.lower(), name=name) for name in ("Doom", "Chess", "Pingus"))
 RULE = AnswerRule(
@@ -114,3 +114,39 @@ def test_the_order_of_the_frames_does_not_change_the_answer(values: Logits, orde
 def test_logits_that_fit_no_frames_or_labels_are_refused(values: Logits, at_s: list[float]) -> None:
     with pytest.raises(ValueError, match=r"logits for|not finite"):
         aggregate(values, at_s=at_s, rule=RULE)
+
+
+GENRES = tuple(GenreRule(id=name, name=name, threshold=0.5) for name in ("platformer", "shooter", "pixel_art"))
+
+
+def test_kinds_of_game_are_answered_from_their_threshold_on_the_likeliest_first() -> None:
+    rule = replace(RULE, genres=GENRES)
+    rows = np.array([[4, 0, 0, 1, -2, 3], [4, 0, 0, 1, -4, 1]], dtype=np.float32)
+
+    verdict = aggregate(rows, at_s=[0, 2], rule=rule)
+
+    assert [(genre.id, pytest.approx(genre.confidence)) for genre in verdict.genres] == [
+        ("pixel_art", 1 / (1 + math.exp(-2))),
+        ("platformer", 1 / (1 + math.exp(-1))),
+    ]
+
+
+def test_kinds_of_game_change_nothing_of_the_games() -> None:
+    plain = aggregate(logits((4, 0, 0), (0, 2, 0)), at_s=[0, 2], rule=RULE)
+    rows = np.array([[4, 0, 0, 99, -99, 99], [0, 2, 0, 99, -99, 99]], dtype=np.float32)
+
+    assert replace(aggregate(rows, at_s=[0, 2], rule=replace(RULE, genres=GENRES)), genres=()) == plain
+    with pytest.raises(ValueError, match="3 genres"):
+        aggregate(logits((4, 0, 0)), at_s=[0], rule=replace(RULE, genres=GENRES))
+
+
+@given(values=arrays(np.float64, 3, elements=st.floats(-1e6, 1e6)), threshold=st.floats(0, 1))
+def test_a_kind_of_game_is_named_exactly_when_it_is_likely_enough(values: np.ndarray, threshold: float) -> None:
+    rule = replace(RULE, genres=tuple(replace(genre, threshold=threshold) for genre in GENRES))
+    rows = np.concatenate([[0, 0, 0], values]).astype(np.float32)[None]
+
+    named = aggregate(rows, at_s=[0], rule=rule).genres
+
+    chances = dict(zip((genre.id for genre in GENRES), sigmoid(rows[0, 3:].astype(np.float64)), strict=True))
+    assert {genre.id for genre in named} == {genre for genre, chance in chances.items() if chance >= threshold}
+    assert [genre.confidence for genre in named] == sorted((genre.confidence for genre in named), reverse=True)
