@@ -98,6 +98,18 @@ def stream_answers(judged: Sequence[JudgedStream], *, games: Sequence[Game]) -> 
     )
 
 
+def concatenated(parts: Sequence[Answers]) -> Answers:
+    """Answers of several networks that choose among the same games, as one; as many places as all of them have."""
+    places = min(part.ranked.shape[1] for part in parts)
+    (games,) = {part.games for part in parts}
+    return Answers(
+        truth=np.concatenate([part.truth for part in parts]),
+        ranked=np.concatenate([part.ranked[:, :places] for part in parts]),
+        confidences=np.concatenate([part.confidences for part in parts]),
+        games=games,
+    )
+
+
 def majority_answers(trained_on: Labels, *, labels: Labels, games: int) -> Answers:
     """The null model that always answers what it was shown most often, as surely as it was shown it.
 
@@ -391,12 +403,14 @@ class UnknownScores:
         stream_auroc: of streams, as the bot answers them.
         stream_auroc_of_games: the same of each unknown game by itself, by id: near ones are told apart worse.
         of_streams: what a threshold can be searched on.
+        judged: the unknown games' streams, in the order of `of_streams.unknown`.
     """
 
     frame_auroc: float
     stream_auroc: float
     stream_auroc_of_games: dict[str, float]
     of_streams: Novelties
+    judged: tuple[JudgedStream, ...]
 
 
 def unknown_scores(known: Shown, unknown: Shown, *, rule: AnswerRule) -> UnknownScores:
@@ -409,15 +423,14 @@ def unknown_scores(known: Shown, unknown: Shown, *, rule: AnswerRule) -> Unknown
     """
 
     def frames(shown: Shown) -> npt.NDArray[np.float64]:
-        values = shown.logits.astype(np.float64)
+        values = shown.logits[:, : len(rule.labels)].astype(np.float64)
         return np.array([novelty(row, temperature=rule.temperature, score=rule.novelty_score) for row in values])
 
     def streams(shown: Shown) -> tuple[JudgedStream, ...]:
         return judge(shown.logits, game_ids=shown.game_ids, streams=shown.streams, rule=rule)
 
-    known_streams = np.array([one.verdict.novelty for one in streams(known)])
-    judged = streams(unknown)
-    unknown_streams = np.array([one.verdict.novelty for one in judged])
+    known_streams, judged = novelties(streams(known)), streams(unknown)
+    unknown_streams = novelties(judged)
     of_stream = np.array([one.game for one in judged])
     return UnknownScores(
         frame_auroc=auroc(frames(known), frames(unknown)),
@@ -426,7 +439,13 @@ def unknown_scores(known: Shown, unknown: Shown, *, rule: AnswerRule) -> Unknown
             str(game): auroc(known_streams, unknown_streams[of_stream == game]) for game in np.unique(of_stream)
         },
         of_streams=Novelties(known=known_streams, unknown=unknown_streams),
+        judged=judged,
     )
+
+
+def novelties(judged: Sequence[JudgedStream]) -> npt.NDArray[np.float64]:
+    """float64[streams]: how strange each looks."""
+    return np.array([one.verdict.novelty for one in judged])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
