@@ -66,7 +66,11 @@ def answer(chances: Chances, *, thresholds: Chances) -> Marks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenreScore:
-    """One genre, on the streams or frames that were tested."""
+    """One genre, on the streams or frames that were tested.
+
+    Attributes:
+        threshold: the mean of them, where they differ.
+    """
 
     genre: Genre
     threshold: float
@@ -125,13 +129,15 @@ def score_genres(
     Args:
         chances: float64[n, genres], of test frames or streams.
         truth: bool[n, genres].
-        thresholds: float64[genres], chosen on validation.
+        thresholds: float64[genres], chosen on validation; or float64[n, genres], where not all are of one network.
         genres: the head's.
         trained_on: bool[any, genres]: of the training frames or streams, for the null model.
     """
     columns = (len(genres),)
-    if not len(chances) or chances.shape != truth.shape or chances.shape[1:] != columns or thresholds.shape != columns:
+    fits = thresholds.shape in {columns, chances.shape}
+    if not len(chances) or chances.shape != truth.shape or chances.shape[1:] != columns or not fits:
         raise ValueError(f"{chances.shape} chances, {truth.shape} marks, {len(genres)} genres")
+    of_genre = np.atleast_2d(thresholds).mean(axis=0)
     answered = answer(chances, thresholds=thresholds)
     precision, recall, f1, shown = precision_recall_fscore_support(truth, answered, average=None, zero_division=0.0)
     by_sample = precision_recall_fscore_support(truth, answered, average="samples", zero_division=0.0)
@@ -146,7 +152,7 @@ def score_genres(
         by_genre=tuple(
             GenreScore(
                 genre=genre,
-                threshold=float(thresholds[place]),
+                threshold=float(of_genre[place]),
                 precision=float(precision[place]),
                 recall=float(recall[place]),
                 f1=float(f1[place]),

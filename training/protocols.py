@@ -9,8 +9,9 @@ kept in the working directory, so that a run that was stopped goes on where it w
 * **unknown games**: five folds; a fifth of the games is held out whole (every fifth in alphabetical order), a
   network learns the others and is shown both the held-out games and known games' streams that it never saw.
 
-The shipped temperature and threshold come from the five rotations' answers to streams that they never saw. The
-share of known streams that is refused is measured with a threshold from the four other rotations.
+The shipped temperature and threshold come from the five rotations' answers to streams that they never saw. What they
+come to is measured with a temperature and a threshold from the four other rotations; so are genres, whose thresholds
+come from the games held out in the other folds.
 """
 
 from __future__ import annotations
@@ -22,22 +23,43 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from core.errors import DataSetError
-from core.recognition.aggregate import AnswerRule, NoveltyScore
+from core.recognition.aggregate import AnswerRule, NoveltyScore, softmax
 from training.calibrate import fit_temperature, fit_threshold
-from training.evaluate import Accuracy, JudgedStream, accuracy, auroc, confusion, judge, together
+from training.evaluate import Accuracy, JudgedStream, accuracy, auroc, confusion, judge, sampled_means, together
 from training.figures import (
+    AnswerFigures,
     GameFigures,
+    GenreFigures,
+    GenreProtocolFigures,
     HeldOutGame,
+    HeldOutGroup,
+    NamedScores,
     ProtocolFigures,
     Shares,
     TestFigures,
     UnknownFigures,
 )
+from training.genre_scores import choose_thresholds
+from training.genres import GenreTable
 from training.layout import cosines, fit_layout, joined
 from training.overlays import covered_share, with_overlays
+from training.scores import (
+    Answers,
+    Shown,
+    UnknownScores,
+    concatenated,
+    frame_answers,
+    majority_answers,
+    novelties,
+    score,
+    stream_answers,
+    unknown_scores,
+)
 from training.split import Split, by_author, by_random_frame, by_stream, held_out_games
+from training.summary import answer_figures, genre_figures, score_figures
 from training.train import Epoch, fit, predict
 
 if TYPE_CHECKING:
@@ -47,6 +69,8 @@ if TYPE_CHECKING:
     from core.games import Game
     from core.recognition.aggregate import Logits
     from training.config import TrainConfig
+    from training.genre_scores import Chances, Marks
+    from training.genres import Genre
     from training.pipeline import Activations, PackedFrames
     from training.split import Rows
 
@@ -80,6 +104,9 @@ class Outcome:
         test: logits of the test rows of these games.
         overlaid: the same with overlays.
         held_out: logits of all rows of the held-out games.
+        genres: of the network's second head, in its order; none without one.
+        test_genres: its logits of the test rows, float32[n, genres].
+        held_out_genres: its logits of the held-out games' rows.
     """
 
     labels: tuple[Game, ...]
@@ -89,6 +116,9 @@ class Outcome:
     held_out_rows: Rows
     held_out: Logits
     best_epoch: int
+    genres: tuple[Genre, ...] = ()
+    test_genres: Logits | None = None
+    held_out_genres: Logits | None = None
 
 
 def trials(frames: PackedFrames, *, authors: Sequence[tuple[str, str]]) -> tuple[Trial, ...]:
@@ -180,28 +210,51 @@ def attempt(
         )
 
 
-def figures(frames: PackedFrames, outcomes: dict[str, Outcome], *, config: TrainConfig) -> ProtocolFigures:
-    """All figures, from the answers of every trial by its name."""
+def figures(
+    frames: PackedFrames, outcomes: dict[str, Outcome], *, config: TrainConfig, kinds: GenreTable | None = None
+) -> ProtocolFigures:
+    """All figures, from the answers of every trial by its name.
+
+    Args:
+        frames: the data set.
+        outcomes: of all trials.
+        config: says what the unknown rule looks at.
+        kinds: which games are of one kind; the project's own table if left out.
+    """
+    kinds = kinds or GenreTable.bundled()
     rotations = [outcomes[f"rotation-{turn}"] for turn in range(ROTATIONS)]
     folds = [one for name, one in outcomes.items() if name.startswith("held-out-")]
-    temperature = fit_temperature(
-        np.concatenate([one.test for one in rotations]),
-        labels=np.concatenate([frames.labels[one.test_rows] for one in rotations]),
-        streams=np.concatenate([frames.streams[one.test_rows] for one in rotations]),
-    )
+    temperature = _temperature(frames, rotations)
+    # Judged by a temperature that the very same streams gave, confidences would look better than they are.
+    crossed = [_temperature(frames, [*rotations[:turn], *rotations[turn + 1 :]]) for turn in range(ROTATIONS)]
     authors = {name: one for name, one in outcomes.items() if name.startswith("author-")}
+    careless = outcomes["random-frames"]
     return ProtocolFigures(
-        by_stream=test_figures(frames, rotations),
-        by_random_frame=Shares.of(_accuracy(frames, outcomes["random-frames"])),
+        by_stream=test_figures(frames, rotations, temperatures=crossed),
+        by_random_frame=Shares.of(_accuracy(frames, careless)),
         authors={name.removeprefix("author-"): Shares.of(_accuracy(frames, one)) for name, one in authors.items()},
-        unknown=_unknown(frames, rotations, folds, temperature=temperature, config=config),
+        unknown=_unknown(frames, rotations, folds, temperature=temperature, config=config, kinds=kinds),
         temperature=temperature,
         best_epochs=tuple(one.best_epoch for one in rotations),
+        of_random_frames=_of_frames(frames, [careless], temperatures=[temperature]),
+        genres=_genres(frames, rotations, folds, kinds=kinds),
+        nulls=(_majority(frames, rotations),),
     )
 
 
-def test_figures(frames: PackedFrames, outcomes: Sequence[Outcome]) -> TestFigures:
-    """What networks of all games answered to streams that they never saw; the outcomes' test rows do not overlap."""
+def test_figures(
+    frames: PackedFrames,
+    outcomes: Sequence[Outcome],
+    *,
+    temperatures: Sequence[float] | None = None,  # noqa: PT028 (no test, whatever its name begins with)
+) -> TestFigures:
+    """What networks of all games answered to streams that they never saw; the outcomes' test rows do not overlap.
+
+    Args:
+        frames: the data set.
+        outcomes: of the networks.
+        temperatures: of each, fitted on other streams; without them nothing is told that rests on confidence.
+    """
     parts = [_accuracy(frames, one) for one in outcomes]
     overlaid = [_accuracy(frames, one, overlaid=True) for one in outcomes]
     rows = np.concatenate([one.test_rows for one in outcomes])
@@ -212,7 +265,7 @@ def test_figures(frames: PackedFrames, outcomes: Sequence[Outcome]) -> TestFigur
     judged = [stream for one in outcomes for stream in _judged(frames, one)]
     table = confusion(right.tolist(), answered.tolist(), frames.games)
     sample = rows[:: max(1, len(rows) // _COVER_SAMPLE)]
-    return TestFigures(
+    figures_ = TestFigures(
         all=Shares.of(together(parts)),
         overlaid=Shares.of(together(overlaid)),
         covered_share=float(np.mean([_covered(frames, int(row)) for row in sample])),
@@ -224,6 +277,16 @@ def test_figures(frames: PackedFrames, outcomes: Sequence[Outcome]) -> TestFigur
         ),
         confusion=tuple(tuple(int(count) for count in row) for row in table),
         wrong_streams=tuple(f"{one.stream} taken for {one.verdict.best.game.id}" for one in judged if not one.is_right),
+    )
+    if temperatures is None:
+        return figures_
+    return figures_.model_copy(
+        update={
+            "of_frames": _of_frames(frames, outcomes, temperatures=temperatures),
+            "of_streams": _of_streams(frames, outcomes, temperatures=temperatures),
+            "overlaid_frames": _of_frames(frames, outcomes, temperatures=temperatures, overlaid=True),
+            "overlaid_streams": _of_streams(frames, outcomes, temperatures=temperatures, overlaid=True),
+        }
     )
 
 
@@ -250,20 +313,95 @@ def _accuracy(frames: PackedFrames, one: Outcome, *, overlaid: bool = False) -> 
 
 
 def _judged(
-    frames: PackedFrames, one: Outcome, *, held_out: bool = False, single: bool = False, rule: AnswerRule | None = None
+    frames: PackedFrames, one: Outcome, *, overlaid: bool = False, rule: AnswerRule | None = None
 ) -> tuple[JudgedStream, ...]:
-    rows = one.held_out_rows if held_out else one.test_rows
-    streams = np.asarray(frames.names)[rows] if single else frames.streams[rows]
     return judge(
-        one.held_out if held_out else one.test,
-        game_ids=frames.game_ids[rows],
-        streams=streams,
+        one.overlaid if overlaid else one.test,
+        game_ids=frames.game_ids[one.test_rows],
+        streams=frames.streams[one.test_rows],
         rule=rule or rule_of(one.labels),
     )
 
 
-def _novelties(judged: Sequence[JudgedStream]) -> npt.NDArray[np.float64]:
-    return np.array([one.verdict.novelty for one in judged])
+def _temperature(frames: PackedFrames, outcomes: Sequence[Outcome]) -> float:
+    rows = np.concatenate([one.test_rows for one in outcomes])
+    return fit_temperature(
+        np.concatenate([one.test for one in outcomes]), labels=frames.labels[rows], streams=frames.streams[rows]
+    )
+
+
+def _of_frames(
+    frames: PackedFrames, outcomes: Sequence[Outcome], *, temperatures: Sequence[float], overlaid: bool = False
+) -> AnswerFigures:
+    logits = [one.overlaid if overlaid else one.test for one in outcomes]
+    labels = [frames.labels[one.test_rows] for one in outcomes]
+
+    def answers(temperature_of: Sequence[float]) -> Answers:
+        of_outcomes = zip(logits, labels, temperature_of, strict=True)
+        return concatenated(
+            [frame_answers(said, labels=shown, temperature=temperature) for said, shown, temperature in of_outcomes]
+        )
+
+    return answer_figures(
+        answers(temperatures),
+        uncalibrated=answers([1.0] * len(outcomes)),
+        chances=np.concatenate(
+            [
+                softmax(said.astype(np.float64) / temperature)
+                for said, temperature in zip(logits, temperatures, strict=True)
+            ]
+        ),
+        games=frames.games,
+    )
+
+
+def _of_streams(
+    frames: PackedFrames, outcomes: Sequence[Outcome], *, temperatures: Sequence[float], overlaid: bool = False
+) -> AnswerFigures:
+    def answers(temperature_of: Sequence[float]) -> Answers:
+        return concatenated(
+            [
+                stream_answers(
+                    _judged(frames, one, overlaid=overlaid, rule=rule_of(one.labels, temperature=temperature)),
+                    games=one.labels,
+                )
+                for one, temperature in zip(outcomes, temperature_of, strict=True)
+            ]
+        )
+
+    means = [
+        sampled_means(one.overlaid if overlaid else one.test, streams=frames.streams[one.test_rows]) for one in outcomes
+    ]
+    return answer_figures(
+        answers(temperatures),
+        uncalibrated=answers([1.0] * len(outcomes)),
+        chances=np.concatenate(
+            [softmax(mean / temperature) for mean, temperature in zip(means, temperatures, strict=True)]
+        ),
+        games=frames.games,
+    )
+
+
+def _majority(frames: PackedFrames, rotations: Sequence[Outcome]) -> NamedScores:
+    """Of each rotation, what most of the other streams' frames, or most of the other streams, show."""
+    games = len(frames.games)
+    _, first, of_frame = np.unique(frames.streams, return_index=True, return_inverse=True)
+    of_frames, of_streams = [], []
+    for one in rotations:
+        is_tested = np.isin(np.arange(len(frames)), one.test_rows)
+        of_frames.append(majority_answers(frames.labels[~is_tested], labels=frames.labels[is_tested], games=games))
+        of_streams.append(
+            majority_answers(
+                frames.labels[first[np.unique(of_frame[~is_tested])]],
+                labels=frames.labels[first[np.unique(of_frame[is_tested])]],
+                games=games,
+            )
+        )
+    return NamedScores(
+        name="always the commonest game",
+        of_frames=score_figures(score(concatenated(of_frames))),
+        of_streams=score_figures(score(concatenated(of_streams))),
+    )
 
 
 def _unknown(
@@ -273,61 +411,171 @@ def _unknown(
     *,
     temperature: float,
     config: TrainConfig,
+    kinds: GenreTable,
 ) -> UnknownFigures:
-    def novel(one: Outcome, score: NoveltyScore, *, held_out: bool, single: bool = False) -> npt.NDArray[np.float64]:
-        rule = rule_of(one.labels, temperature=temperature, score=score)
-        return _novelties(_judged(frames, one, held_out=held_out, single=single, rule=rule))
-
-    def mean_auroc(score: NoveltyScore, *, single: bool = False) -> float:
-        return float(
-            np.mean(
-                [
-                    auroc(
-                        novel(one, score, held_out=False, single=single),
-                        novel(one, score, held_out=True, single=single),
-                    )
-                    for one in folds
-                ]
+    score_ = config.novelty_score
+    by_score = {
+        other: [
+            unknown_scores(
+                _shown(frames, one.test, one.test_rows),
+                _shown(frames, one.held_out, one.held_out_rows),
+                rule=rule_of(one.labels, temperature=temperature, score=other),
             )
+            for one in folds
+        ]
+        for other in NoveltyScore
+    }
+
+    def unseen(one: Outcome, *, overlaid: bool = False) -> npt.NDArray[np.float64]:
+        rule = rule_of(one.labels, temperature=temperature, score=score_)
+        return novelties(_judged(frames, one, overlaid=overlaid, rule=rule))
+
+    known = [unseen(one) for one in rotations]
+    threshold = fit_threshold(np.concatenate(known), refused=config.known_refused)
+    crossed = [
+        fit_threshold(np.concatenate([*known[:turn], *known[turn + 1 :]]), refused=config.known_refused)
+        for turn in range(len(rotations))
+    ]
+    measured = by_score[score_]
+    games = [
+        _held_out_game(game, one, found, threshold=threshold, frames=frames, kinds=kinds)
+        for one, found in zip(folds, measured, strict=True)
+        for game in found.stream_auroc_of_games
+    ]
+    games.sort(key=lambda game: game.id)
+    held_out = np.concatenate([found.of_streams.unknown for found in measured])
+    in_folds = np.concatenate([found.of_streams.known for found in measured])
+    return UnknownFigures(
+        score=score_,
+        stream_auroc=float(np.mean([found.stream_auroc for found in measured])),
+        frame_auroc=float(np.mean([found.frame_auroc for found in measured])),
+        stream_auroc_of_scores={
+            str(other): float(np.mean([found.stream_auroc for found in of_folds]))
+            for other, of_folds in by_score.items()
+        },
+        held_out_refused=float((held_out > threshold).mean()),
+        known_refused=_refused(known, crossed),
+        known_refused_in_folds=float((in_folds > threshold).mean()),
+        threshold=threshold,
+        games=tuple(games),
+        known_refused_overlaid=_refused([unseen(one, overlaid=True) for one in rotations], crossed),
+        near=_group([game for game in games if game.near], measured, threshold=threshold),
+        far=_group([game for game in games if game.near == ()], measured, threshold=threshold),
+    )
+
+
+def _shown(frames: PackedFrames, logits: Logits, rows: Rows) -> Shown:
+    return Shown(logits=logits, game_ids=frames.game_ids[rows], streams=frames.streams[rows])
+
+
+def _refused(novelties_: Sequence[npt.NDArray[np.float64]], thresholds: Sequence[float]) -> float:
+    pairs = zip(novelties_, thresholds, strict=True)
+    return float(np.concatenate([mine > threshold for mine, threshold in pairs]).mean())
+
+
+def _held_out_game(
+    game: str, one: Outcome, found: UnknownScores, *, threshold: float, frames: PackedFrames, kinds: GenreTable
+) -> HeldOutGame:
+    mine = [stream for stream in found.judged if stream.game == game]
+    answers = [stream.verdict.best.game.id for stream in mine]
+    (itself,) = [other for other in frames.games if other.id == game]
+    return HeldOutGame(
+        id=game,
+        streams=len(mine),
+        auroc=found.stream_auroc_of_games[game],
+        refused=float((novelties(mine) > threshold).mean()),
+        taken_for=max(sorted(set(answers)), key=answers.count),
+        near=near_ones(itself, one.labels, kinds),
+    )
+
+
+def near_ones(game: Game, known: Sequence[Game], kinds: GenreTable) -> tuple[str, ...] | None:
+    """Ids of the known games of the same kind; None where the table says nothing of the game itself.
+
+    Of the same kind is what shares two thirds of the genres that either has (the Jaccard index): a shooter among
+    shooters is, a building game in which one may also shoot is not.
+    """
+    mine = set(kinds.of(game.name))
+    if not mine:
+        return None
+    others = {other.id: set(kinds.of(other.name)) for other in known}
+    return tuple(sorted(name for name, theirs in others.items() if 3 * len(mine & theirs) >= 2 * len(mine | theirs)))
+
+
+def _group(games: Sequence[HeldOutGame], measured: Sequence[UnknownScores], *, threshold: float) -> HeldOutGroup | None:
+    ids = [game.id for game in games]
+    of_folds = [(found.of_streams, np.array([one.game in ids for one in found.judged])) for found in measured]
+    some = [(streams.known, streams.unknown[mine]) for streams, mine in of_folds if mine.any()]
+    if not some:
+        return None
+    theirs = np.concatenate([unknown for _, unknown in some])
+    return HeldOutGroup(
+        games=tuple(ids),
+        streams=len(theirs),
+        stream_auroc=float(np.mean([auroc(known, unknown) for known, unknown in some])),
+        refused=float((theirs > threshold).mean()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _GenreStreams:
+    """Streams of one outcome: their chances and right genres, and the genres of all streams but those."""
+
+    chances: Chances
+    truth: Marks
+    others: Marks
+
+
+def _genres(
+    frames: PackedFrames, rotations: Sequence[Outcome], folds: Sequence[Outcome], *, kinds: GenreTable
+) -> GenreProtocolFigures | None:
+    known = [_genre_streams(frames, one, one.test_genres, one.test_rows, kinds) for one in rotations]
+    held_out = [_genre_streams(frames, one, one.held_out_genres, one.held_out_rows, kinds) for one in folds]
+    both = ([one for one in known if one is not None], [one for one in held_out if one is not None])
+    if len(both[0]) < len(rotations) or len(both[1]) < len(folds):
+        return None
+    genres = folds[0].genres
+
+    def crossed(parts: Sequence[_GenreStreams]) -> GenreFigures:
+        thresholds = [
+            np.broadcast_to(_genre_thresholds([*parts[:turn], *parts[turn + 1 :]]), part.chances.shape)
+            for turn, part in enumerate(parts)
+        ]
+        return genre_figures(
+            np.concatenate([part.chances for part in parts]),
+            truth=np.concatenate([part.truth for part in parts]),
+            thresholds=np.concatenate(thresholds),
+            genres=genres,
+            trained_on=np.concatenate([part.others for part in parts]),
         )
 
-    score = config.novelty_score
-    unseen = [novel(one, score, held_out=False) for one in rotations]
-    threshold = fit_threshold(np.concatenate(unseen), refused=config.known_refused)
-    crossed = [
-        mine > fit_threshold(np.concatenate(unseen[:turn] + unseen[turn + 1 :]), refused=config.known_refused)
-        for turn, mine in enumerate(unseen)
-    ]
-    games: list[HeldOutGame] = []
-    refused: list[bool] = []
-    for one in folds:
-        known = novel(one, score, held_out=False)
-        rule = rule_of(one.labels, temperature=temperature, score=score, threshold=threshold)
-        judged = _judged(frames, one, held_out=True, rule=rule)
-        refused += [stream.is_refused for stream in judged]
-        for game in sorted({stream.game for stream in judged}):
-            mine = [stream for stream in judged if stream.game == game]
-            answers = [stream.verdict.best.game.id for stream in mine]
-            games.append(
-                HeldOutGame(
-                    id=game,
-                    streams=len(mine),
-                    auroc=auroc(known, _novelties(mine)),
-                    refused=float(np.mean([stream.is_refused for stream in mine])),
-                    taken_for=max(sorted(set(answers)), key=answers.count),
-                )
-            )
-    in_folds = np.concatenate([novel(one, score, held_out=False) > threshold for one in folds])
-    return UnknownFigures(
-        score=score,
-        stream_auroc=mean_auroc(score),
-        frame_auroc=mean_auroc(score, single=True),
-        stream_auroc_of_scores={str(other): mean_auroc(other) for other in NoveltyScore},
-        held_out_refused=float(np.mean(refused)),
-        known_refused=float(np.concatenate(crossed).mean()),
-        known_refused_in_folds=float(in_folds.mean()),
-        threshold=threshold,
-        games=tuple(sorted(games, key=lambda game: game.id)),
+    chosen = _genre_thresholds(both[1])
+    return GenreProtocolFigures(
+        known=crossed(both[0]),
+        held_out=crossed(both[1]),
+        thresholds={genre.id: float(threshold) for genre, threshold in zip(genres, chosen, strict=True)},
+    )
+
+
+def _genre_streams(
+    frames: PackedFrames, one: Outcome, logits: Logits | None, rows: Rows, kinds: GenreTable
+) -> _GenreStreams | None:
+    if logits is None or not len(rows):
+        return None
+    places = [kinds.genres.index(genre) for genre in one.genres]
+    of_games = kinds.targets(frames.games)[:, places]
+    _, first = np.unique(frames.streams, return_index=True)
+    tested = np.isin(first, rows)
+    return _GenreStreams(
+        chances=np.asarray(expit(sampled_means(logits, streams=frames.streams[rows])), dtype=np.float64),
+        truth=of_games[frames.labels[first[tested]]],
+        others=of_games[frames.labels[first[~tested]]],
+    )
+
+
+def _genre_thresholds(parts: Sequence[_GenreStreams]) -> Chances:
+    return choose_thresholds(
+        np.concatenate([part.chances for part in parts]), truth=np.concatenate([part.truth for part in parts])
     )
 
 
