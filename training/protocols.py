@@ -58,7 +58,7 @@ from training.scores import (
     stream_answers,
     unknown_scores,
 )
-from training.split import Split, by_author, by_random_frame, by_stream, held_out_games
+from training.split import ROTATIONS, Split, by_author, by_random_frame, by_stream, held_out_games
 from training.summary import answer_figures, genre_figures, score_figures
 from training.train import Epoch, fit, predict
 
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
     from training.pipeline import Activations, PackedFrames
     from training.split import Rows
 
-ROTATIONS = 5
 Names: TypeAlias = npt.NDArray[np.str_]
 _NEVER = 1e9
 _COVER_SAMPLE = 500

@@ -30,9 +30,9 @@ from training.layout import cosines, fit_layout, joined
 from training.litert import check, export
 from training.network import join
 from training.prepare import Prepared, prepare
-from training.protocols import ROTATIONS, Outcome, rule_of, test_figures
+from training.protocols import Outcome, rule_of, test_figures
 from training.report import GameShare, Story, html, model_card, percent, told
-from training.split import Split, all_but_validation, as_given, by_stream
+from training.split import ROTATIONS, Split, all_but_validation, as_given, by_stream
 from training.train import fit, predict, write_log
 
 if TYPE_CHECKING:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Rows: TypeAlias = npt.NDArray[np.int64]
 """int64[n]: numbers of frames in the order of the listing, ascending."""
 
+ROTATIONS = 5
+"""In so many hands a data set without parts is dealt; the first one is its test part."""
+
 
 class Part(StrEnum):
     """What a part of a data set is for."""
