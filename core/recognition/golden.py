@@ -98,8 +98,8 @@ def golden_files(
     """A golden set as files of an artifact, name to content, for `write_artifact`.
 
     Args:
-        frames: id of the right game, and the picture: uint8 RGB, shape (180, 320, 3). At least one; some of each game, of
-            streams that the network was not trained on.
+        frames: id of the right game, and the picture: uint8 RGB, shape (180, 320, 3). At least one; some of each game,
+            of streams that the network was not trained on.
         rule: of the model: its labels, in their order, and its temperature.
         logits: runs the network: uint8 (n, 180, 320, 3) to float32 (n, labels + genres). That of
             `core.recognition.runtime.Network.of_content` is what the bot will run.

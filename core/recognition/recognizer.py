@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,13 +29,43 @@ class RunsNetwork(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """A Verdict, and how long the network ran for it.
+
+    Attributes:
+        verdict: what the frames show.
+        network_ms: of a run that was shared, this asker's part; without waiting for a turn.
+    """
+
+    verdict: Verdict
+    network_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Model:
+    network: RunsNetwork
+    rule: AnswerRule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ran:
+    logits: Logits
+    network_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Ask:
     pictures: npt.NDArray[np.uint8]
-    answer: asyncio.Future[Logits]
+    model: _Model
+    answer: asyncio.Future[_Ran]
 
 
 class Recognizer:
-    """Answers what the frames of a stream show. :meth:`run` must be running for :meth:`recognize` to return."""
+    """Answers what the frames of a stream show. :meth:`run` must be running for :meth:`recognize` to return.
+
+    The model can be exchanged at any moment: whoever has asked is answered by the one that was there, whoever asks from
+    then on by the new one, and nobody by half of each. The old one is let go of when the last such answer is given.
+    """
 
     def __init__(self, network: RunsNetwork, rule: AnswerRule, *, batch_frames: int = 64) -> None:
         """Build a recognizer around a loaded network.
@@ -44,15 +75,19 @@ class Recognizer:
             rule: turns the network's logits into a Verdict.
             batch_frames: no further asker joins a batch that holds as many frames.
         """
-        self._network = network
-        self._rule = rule
+        self._model = _Model(network=network, rule=rule)
         self._batch_frames = batch_frames
         self._asks: asyncio.Queue[_Ask] = asyncio.Queue()
+        self._first: _Ask | None = None
 
     @property
     def rule(self) -> AnswerRule:
         """Labels, temperature and unknown rule of the model that answers."""
-        return self._rule
+        return self._model.rule
+
+    def swap(self, network: RunsNetwork, rule: AnswerRule) -> None:
+        """Answer with another model from now on; it should have run once, as no asker is to wait for that."""
+        self._model = _Model(network=network, rule=rule)
 
     async def recognize(self, frames: Sequence[Frame]) -> Verdict:
         """Say what the frames of one stream, at least one, show.
@@ -61,11 +96,22 @@ class Recognizer:
             ArtifactError: the network failed.
             asyncio.CancelledError: also when :meth:`run` ends before the answer.
         """
+        return (await self.measured(frames)).verdict
+
+    async def measured(self, frames: Sequence[Frame]) -> Measured:
+        """The same, and how long the network ran for it.
+
+        Raises:
+            ArtifactError: the network failed.
+            asyncio.CancelledError: also when :meth:`run` ends before the answer.
+        """
         pictures = np.stack([frame.picture for frame in frames])
-        answer: asyncio.Future[Logits] = asyncio.get_running_loop().create_future()
-        self._asks.put_nowait(_Ask(pictures=pictures, answer=answer))
-        logits = await answer
-        return aggregate(logits, at_s=[frame.at_s for frame in frames], rule=self._rule)
+        answer: asyncio.Future[_Ran] = asyncio.get_running_loop().create_future()
+        model = self._model
+        self._asks.put_nowait(_Ask(pictures=pictures, model=model, answer=answer))
+        ran = await answer
+        verdict = aggregate(ran.logits, at_s=[frame.at_s for frame in frames], rule=model.rule)
+        return Measured(verdict=verdict, network_ms=ran.network_ms)
 
     async def run(self) -> None:
         """Serve until cancelled; whoever still waits then is cancelled too."""
@@ -73,21 +119,12 @@ class Recognizer:
         try:
             while True:
                 batch = await self._next_batch()
-                pictures = np.concatenate([ask.pictures for ask in batch])
-                try:
-                    logits = await asyncio.to_thread(self._network.logits, pictures)
-                except Exception as error:  # noqa: BLE001 - each asker gets it; the next batch may well succeed
-                    for ask in batch:
-                        if not ask.answer.done():
-                            ask.answer.set_exception(error)
-                    continue
-                start = 0
-                for ask in batch:
-                    stop = start + len(ask.pictures)
-                    if not ask.answer.done():
-                        ask.answer.set_result(logits[start:stop])
-                    start = stop
+                await _answer(batch)
+                # While it waits for the next, nothing here holds on to a model that may be exchanged.
+                batch = []
         finally:
+            if self._first is not None:
+                batch.append(self._first)
             while not self._asks.empty():
                 batch.append(self._asks.get_nowait())
             for ask in batch:
@@ -97,10 +134,41 @@ class Recognizer:
         batch: list[_Ask] = []
         while not batch:
             # The askers of one turn of the loop are all in the queue before the first of them is taken out.
-            batch = _wanted(await self._asks.get())
-            while not self._asks.empty() and sum(len(ask.pictures) for ask in batch) < self._batch_frames:
-                batch += _wanted(self._asks.get_nowait())
+            first, self._first = self._first, None
+            batch = _wanted(first if first is not None else await self._asks.get())
+            while batch and not self._asks.empty() and sum(len(ask.pictures) for ask in batch) < self._batch_frames:
+                ask = self._asks.get_nowait()
+                if ask.model is not batch[0].model:
+                    self._first = ask
+                    break
+                batch += _wanted(ask)
         return batch
+
+
+async def _answer(batch: Sequence[_Ask]) -> None:
+    """Run the network for askers of one model, and tell each."""
+    pictures = np.concatenate([ask.pictures for ask in batch])
+    network = batch[0].model.network
+    try:
+        ran = await asyncio.to_thread(_run, network, pictures)
+    except Exception as error:  # noqa: BLE001 - each asker gets it; the next batch may well succeed
+        for ask in batch:
+            if not ask.answer.done():
+                ask.answer.set_exception(error)
+        return
+    start = 0
+    for ask in batch:
+        stop = start + len(ask.pictures)
+        if not ask.answer.done():
+            part_ms = ran.network_ms * len(ask.pictures) / len(pictures)
+            ask.answer.set_result(_Ran(logits=ran.logits[start:stop], network_ms=part_ms))
+        start = stop
+
+
+def _run(network: RunsNetwork, pictures: npt.NDArray[np.uint8]) -> _Ran:
+    began_s = time.perf_counter()
+    logits = network.logits(pictures)
+    return _Ran(logits=logits, network_ms=(time.perf_counter() - began_s) * 1000)
 
 
 def _wanted(ask: _Ask) -> list[_Ask]:

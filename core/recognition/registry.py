@@ -4,6 +4,7 @@
 
     DIR/models/<version>/   a model directory each; never changed once it is there
     DIR/current             one small JSON file: the version that answers, since when, and those before it
+    DIR/challenger          a smaller one: the version that is tried beside it; not there while none is
     DIR/.lock               held by whoever changes something; the system lets go of it when its holder dies
 
 Reading takes no lock. Whatever is written lies under a name with a dot in front until it is whole, checked and on the
@@ -21,8 +22,9 @@ import re
 import shutil
 import tempfile
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 MODELS_NAME = "models"
 CURRENT_NAME = "current"
+CHALLENGER_NAME = "challenger"
 
 _LOCK_NAME = ".lock"
 _UNFINISHED = ".unfinished-"
@@ -46,6 +49,8 @@ _POINTER_LIMIT_BYTES = 1024 * 1024
 
 _VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
+_SectionT = TypeVar("_SectionT", bound="_Section")
+
 Version = Annotated[str, Field(pattern=_VERSION_PATTERN)]
 
 
@@ -53,11 +58,27 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Means(StrEnum):
+    """How a version became current, or the challenger."""
+
+    PUBLISHED = "published"
+    """By training, which found it no worse."""
+    PROMOTED = "promoted"
+    """It was tried beside the one before it, and found better."""
+    CHOSEN = "chosen"
+    """By a person."""
+    INSISTED = "insisted"
+    """By a person, whatever speaks against it."""
+    ROLLED_BACK = "rolled_back"
+    """The one after it was taken back."""
+
+
 class Term(_Section):
-    """A version, and since when it answers or answered (UTC)."""
+    """A version, since when it answers or answered (UTC), and how that came."""
 
     version: Version
     since: AwareDatetime
+    means: Means = Means.CHOSEN
 
 
 class Pointer(_Section):
@@ -77,21 +98,26 @@ class CurrentChangedError(ArtifactError):
     """Somebody else made another version current in the meantime."""
 
 
-def moved_on(pointer: Pointer | None, version: str, *, at: dt.datetime) -> Pointer:
-    """The pointer after `version` was made current; the same one where it is current already. Pure."""
+def moved_on(pointer: Pointer | None, version: str, *, at: dt.datetime, means: Means = Means.CHOSEN) -> Pointer:
+    """The pointer after `version` was made current; the same one where it is current already. Pure.
+
+    One that is current already is insisted on by a new term, so that whoever refused it looks at it again.
+    """
+    term = Term(version=version, since=at, means=means)
     if pointer is None:
-        return Pointer(current=Term(version=version, since=at))
+        return Pointer(current=term)
     if pointer.current.version == version:
-        return pointer
-    before = (*pointer.before, pointer.current)[-_REMEMBERED:]
-    return Pointer(current=Term(version=version, since=at), before=before)
+        insists = means is Means.INSISTED and pointer.current.means is not Means.INSISTED
+        return Pointer(current=term, before=pointer.before) if insists else pointer
+    return Pointer(current=term, before=(*pointer.before, pointer.current)[-_REMEMBERED:])
 
 
 def moved_back(pointer: Pointer, *, at: dt.datetime) -> Pointer | None:
     """The pointer after a rollback; None where there is nothing to go back to. Pure."""
     if not pointer.before:
         return None
-    return Pointer(current=Term(version=pointer.before[-1].version, since=at), before=pointer.before[:-1])
+    back = Term(version=pointer.before[-1].version, since=at, means=Means.ROLLED_BACK)
+    return Pointer(current=back, before=pointer.before[:-1])
 
 
 def _now() -> dt.datetime:
@@ -122,18 +148,15 @@ class Registry:
         Raises:
             ArtifactError: the file is not one of ours, or cannot be read.
         """
-        path = self.directory / CURRENT_NAME
-        try:
-            with path.open("rb") as file:
-                content = file.read(_POINTER_LIMIT_BYTES)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from error
-        try:
-            return Pointer.model_validate_json(content)
-        except ValidationError as error:
-            raise ArtifactError(f"{path} does not say which model is current: it is not as it was written.") from error
+        return self._read(CURRENT_NAME, Pointer, "which model is current")
+
+    def challenger(self) -> Term | None:
+        """Which version is tried beside the current one; None while none is. Cheap: no model is opened.
+
+        Raises:
+            ArtifactError: the file is not one of ours, or cannot be read.
+        """
+        return self._read(CHALLENGER_NAME, Term, "which model is tried")
 
     def current(self) -> Artifact | None:
         """The current model, with every check; None before the first was published.
@@ -186,15 +209,48 @@ class Registry:
         with self._changing():
             return self._add(source)
 
-    def use(self, version: str) -> Pointer:
-        """Make a published version current.
+    def use(self, version: str, *, means: Means = Means.CHOSEN, replacing: str | None = None) -> Pointer:
+        """Make a published version current; it is no challenger any more.
+
+        Args:
+            version: which.
+            means: how that was decided.
+            replacing: the version that was current when it was; None where that does not matter.
 
         Raises:
+            CurrentChangedError: another version is current now; nothing was changed.
             ArtifactError: there is none of that version, or it does not pass the checks. The old one stays current.
         """
         with self._changing():
             self.artifact(version)
-            return self._point(moved_on(self.pointer(), version, at=self._now()))
+            pointer = self.pointer()
+            self._expect(pointer, replacing)
+            moved = self._point(moved_on(pointer, version, at=self._now(), means=means))
+            self._end_challenge(version)
+            return moved
+
+    def challenge(self, version: str) -> Term:
+        """Have a published version tried beside the current one, in the place of any other.
+
+        Raises:
+            ArtifactError: there is none of that version, it does not pass the checks, or it is the current one.
+        """
+        with self._changing():
+            self.artifact(version)
+            pointer = self.pointer()
+            if pointer is None or pointer.current.version == version:
+                what = "nothing is current" if pointer is None else f"{version} is current already"
+                raise ArtifactError(f"In the registry {self.directory}, {what}; there is nothing to try it beside.")
+            term = self.challenger()
+            if term is None or term.version != version:
+                term = Term(version=version, since=self._now())
+                self._write(CHALLENGER_NAME, term)
+            return term
+
+    def end_challenge(self, version: str) -> bool:
+        """Have a version tried no longer; False when it was not."""
+        with self._changing():
+            return self._end_challenge(version)
 
     def publish(self, model: Path, *, replacing: str | None) -> Pointer:
         """Bring a model in and make it current, if what it was compared with is current still.
@@ -218,21 +274,59 @@ class Registry:
                     f"no longer {replacing or 'nothing'}."
                 )
             self._add(source)
-            return self._point(moved_on(pointer, version, at=self._now()))
+            moved = self._point(moved_on(pointer, version, at=self._now(), means=Means.PUBLISHED))
+            self._end_challenge(version)
+            return moved
 
-    def rollback(self) -> Pointer:
+    def rollback(self, *, replacing: str | None = None) -> Pointer:
         """Make the version current that was so before.
 
+        Args:
+            replacing: the version that was current when that was decided; None where that does not matter.
+
         Raises:
+            CurrentChangedError: another version is current now; nothing was changed.
             ArtifactError: there is none, or it does not pass the checks. The present one stays current.
         """
         with self._changing():
             pointer = self.pointer()
+            self._expect(pointer, replacing)
             back = None if pointer is None else moved_back(pointer, at=self._now())
             if back is None:
                 raise ArtifactError(f"In the registry {self.directory}, no version was current before.")
             self.artifact(back.current.version)
-            return self._point(back)
+            moved = self._point(back)
+            self._end_challenge(back.current.version)
+            return moved
+
+    def _read(self, name: str, section: type[_SectionT], what: str) -> _SectionT | None:
+        path = self.directory / name
+        try:
+            with path.open("rb") as file:
+                content = file.read(_POINTER_LIMIT_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from error
+        try:
+            return section.model_validate_json(content)
+        except ValidationError as error:
+            raise ArtifactError(f"{path} does not say {what}: it is not as it was written.") from error
+
+    def _expect(self, pointer: Pointer | None, version: str | None) -> None:
+        found = None if pointer is None else pointer.current.version
+        if version is not None and found != version:
+            raise CurrentChangedError(
+                f"In the registry {self.directory}, {found or 'nothing'} is current now, no longer {version}."
+            )
+
+    def _end_challenge(self, version: str) -> bool:
+        term = self.challenger()
+        if term is None or term.version != version:
+            return False
+        (self.directory / CHALLENGER_NAME).unlink(missing_ok=True)
+        _sync(self.directory)
+        return True
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -287,20 +381,22 @@ class Registry:
         return self.artifact(version)
 
     def _point(self, pointer: Pointer) -> Pointer:
-        if pointer == self.pointer():
-            return pointer
-        descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.directory)
-        beside = Path(name)
+        if pointer != self.pointer():
+            self._write(CURRENT_NAME, pointer)
+        return pointer
+
+    def _write(self, name: str, section: _Section) -> None:
+        descriptor, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.directory)
+        beside = Path(unfinished)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(pointer.model_dump_json(indent=1) + "\n")
+                file.write(section.model_dump_json(indent=1) + "\n")
             beside.chmod(0o644)
             _sync(beside)
-            beside.replace(self.directory / CURRENT_NAME)
+            beside.replace(self.directory / name)
             _sync(self.directory)
         finally:
             beside.unlink(missing_ok=True)
-        return pointer
 
 
 def _sync(path: Path) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -120,6 +123,56 @@ async def test_an_asker_who_gives_up_costs_the_others_nothing() -> None:
         serving.cancel()
 
     assert network.batches == [1, 1]
+
+
+async def test_who_asked_before_a_swap_is_answered_by_the_old_model_and_who_asks_after_it_by_the_new_one() -> None:
+    old, new = _Slow(), BrightnessNetwork()
+    async with asyncio.TaskGroup() as group:
+        recognizer = Recognizer(old, RULE)
+        serving = group.create_task(recognizer.run())
+        running = group.create_task(recognizer.recognize([frame(10)]))
+        await asyncio.to_thread(old.entered.wait, 10)
+        waiting = [group.create_task(recognizer.recognize([frame(10)] * 2)) for _ in range(2)]
+        await asyncio.sleep(0)
+
+        recognizer.swap(new, replace(RULE, model="test-2"))
+        later = group.create_task(recognizer.recognize([frame(250)]))
+        await asyncio.sleep(0)
+        old.leave.set()
+
+        assert [(await ask).model for ask in (running, *waiting, later)] == ["test-1", "test-1", "test-1", "test-2"]
+        assert recognizer.rule.model == "test-2"
+        serving.cancel()
+
+    assert old.batches == [1, 4]
+    assert new.batches == [1]
+
+
+async def test_the_old_model_is_let_go_of_when_its_last_answer_is_given() -> None:
+    async with asyncio.TaskGroup() as group:
+        network = BrightnessNetwork()
+        gone = weakref.ref(network)
+        recognizer = Recognizer(network, RULE)
+        serving = group.create_task(recognizer.run())
+        await recognizer.recognize([frame(10)])
+
+        recognizer.swap(BrightnessNetwork(), RULE)
+        del network
+        gc.collect()
+
+        assert gone() is None
+        serving.cancel()
+
+
+async def test_how_long_the_network_ran_is_shared_among_those_who_shared_it() -> None:
+    async with asyncio.TaskGroup() as group:
+        recognizer = Recognizer(BrightnessNetwork(), RULE)
+        serving = group.create_task(recognizer.run())
+        one, three = await asyncio.gather(recognizer.measured([frame(10)]), recognizer.measured([frame(10)] * 3))
+        serving.cancel()
+
+    assert three.network_ms == pytest.approx(3 * one.network_ms)
+    assert one.network_ms > 0
 
 
 async def test_whoever_waits_when_the_recognizer_ends_is_cancelled_and_not_left_hanging() -> None:

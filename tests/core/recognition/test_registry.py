@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from core.errors import ArtifactError
 from core.recognition import registry as module
 from core.recognition.artifact import Manifest, write_artifact
-from core.recognition.registry import CurrentChangedError, Pointer, Registry, Term, moved_back, moved_on
+from core.recognition.registry import CurrentChangedError, Means, Pointer, Registry, Term, moved_back, moved_on
 
 Tracer: TypeAlias = Any
 
@@ -72,7 +72,7 @@ def test_a_new_registry_is_empty_and_reading_it_writes_nothing(registry: Registr
 def test_what_is_published_is_current_and_checked_and_read_only(registry: Registry, made: Path) -> None:
     pointer = registry.publish(model(made, "m-1"), replacing=None)
 
-    assert pointer == Pointer(current=Term(version="m-1", since=NOON))
+    assert pointer == Pointer(current=Term(version="m-1", since=NOON, means=Means.PUBLISHED))
     found = registry.current()
     assert found is not None
     assert found.directory == registry.directory / "models" / "m-1"
@@ -101,6 +101,61 @@ def test_rollback_goes_back_one_version_each_time_and_then_has_no_more(registry:
     with pytest.raises(ArtifactError, match="no version was current before"):
         registry.rollback()
     assert current(registry) == "m-1"
+
+
+def test_how_a_version_became_current_is_remembered(registry: Registry, made: Path) -> None:
+    registry.publish(model(made, "m-1"), replacing=None)
+    registry.publish(model(made, "m-2"), replacing="m-1")
+
+    assert registry.rollback().current.means is Means.ROLLED_BACK
+    assert registry.use("m-2", means=Means.PROMOTED).current.means is Means.PROMOTED
+    assert registry.use("m-2").current.means is Means.PROMOTED
+    assert registry.use("m-2", means=Means.INSISTED).current.means is Means.INSISTED
+    assert [term.version for term in registry.use("m-1").before] == ["m-1", "m-2"]
+
+
+def test_what_was_decided_about_another_current_is_not_done(registry: Registry, made: Path) -> None:
+    for before, version in itertools.pairwise([None, "m-1", "m-2", "m-3"]):
+        registry.publish(model(made, version), replacing=before)  # type: ignore[arg-type]
+
+    with pytest.raises(CurrentChangedError, match="m-3 is current now, no longer m-2"):
+        registry.use("m-1", replacing="m-2")
+    with pytest.raises(CurrentChangedError):
+        registry.rollback(replacing="m-2")
+    assert current(registry) == "m-3"
+    assert registry.rollback(replacing="m-3").current.version == "m-2"
+
+
+def test_a_challenger_is_tried_until_it_is_current_or_its_challenge_ends(registry: Registry, made: Path) -> None:
+    assert registry.challenger() is None
+    registry.publish(model(made, "m-1"), replacing=None)
+    for version in ("m-2", "m-3"):
+        registry.add(model(made, version))
+
+    assert registry.challenge("m-2") == registry.challenger() == Term(version="m-2", since=NOON)
+    assert registry.challenge("m-3").version == "m-3"
+    assert not registry.end_challenge("m-2")
+    assert registry.end_challenge("m-3")
+    assert registry.challenger() is None
+    registry.challenge("m-2")
+    registry.use("m-3")
+    assert registry.challenger() == Term(version="m-2", since=NOON)
+    registry.use("m-2")
+    assert registry.challenger() is None
+
+
+def test_only_what_is_there_and_not_current_can_challenge(registry: Registry, made: Path) -> None:
+    registry.add(model(made, "m-1"))
+    with pytest.raises(ArtifactError, match="nothing is current"):
+        registry.challenge("m-1")
+    registry.use("m-1")
+    with pytest.raises(ArtifactError, match="m-1 is current already"):
+        registry.challenge("m-1")
+    with pytest.raises(ArtifactError, match="no version m-9"):
+        registry.challenge("m-9")
+    (registry.directory / "challenger").write_text("{")
+    with pytest.raises(ArtifactError, match="does not say which model is tried"):
+        registry.challenger()
 
 
 def test_publishing_again_changes_nothing(registry: Registry, made: Path) -> None:
