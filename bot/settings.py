@@ -36,7 +36,14 @@ DATABASE_NAME = "gamespotter.db"
 FRAMES_NAME = "frames"
 STARTER_MODEL = Path(__file__).parent.parent / "models" / "starter"
 
-_FROM_THE_ENVIRONMENT_ALONE = (("twitch", "client_secret"), ("twitch", "token_key"), ("discord", "token"))
+_FROM_THE_ENVIRONMENT_ALONE = (
+    ("twitch", "client_secret"),
+    ("twitch", "token_key"),
+    ("discord", "token"),
+    ("web", "token"),
+)
+
+_SHORTEST_TOKEN = 16
 
 _NEVER_REPEATED = frozenset({*_FROM_THE_ENVIRONMENT_ALONE, ("database", "url")})
 
@@ -262,6 +269,36 @@ class CollectionSettings(_Section):
         return time_zone
 
 
+class WebSettings(_Section):
+    """``[web]``: HTTP, who may use it, and how much of it."""
+
+    enabled: bool = False
+    host: Annotated[str, Field(pattern=r"^[^\s/]{1,255}$")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8090
+    token: SecretStr | None = None
+    asks: Annotated[int, Field(ge=1, le=100_000)] = 60
+    asks_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    connections: Annotated[int, Field(ge=1, le=10_000)] = 64
+    picture_mb: Annotated[float, Field(gt=0, le=64)] = 8.0
+    picture_megapixels: Annotated[float, Field(gt=0, le=80)] = 24.0
+    body_timeout_s: PositiveSeconds = 10.0
+    idle_s: PositiveSeconds = 30.0
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """What opens the door; several are separated by commas."""
+        return tuple(self.token.get_secret_value().replace(",", " ").split()) if self.token is not None else ()
+
+    @field_validator("token")
+    @classmethod
+    def _are_long(cls, token: SecretStr | None) -> SecretStr | None:
+        parts = token.get_secret_value().replace(",", " ").split() if token is not None else []
+        if any(len(part) < _SHORTEST_TOKEN for part in parts):
+            msg = f"A token must have {_SHORTEST_TOKEN} characters or more; `openssl rand -hex 32` makes a good one."
+            raise ValueError(msg)
+        return token
+
+
 class Settings(BaseSettings):
     """All settings, checked."""
 
@@ -280,6 +317,7 @@ class Settings(BaseSettings):
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     collection: CollectionSettings = CollectionSettings()
+    web: WebSettings = WebSettings()
 
     @property
     def database_url(self) -> str:

@@ -20,6 +20,7 @@
     │   └── DirectoryRefused    it does not accept our credentials
     ├── ChatProblem             a chat platform cannot be used
     │   └── ChatRefused         it does not accept our credentials, or what we want to hear
+    ├── WebError                HTTP cannot be served
     ├── SettingsError           bot.toml or the environment holds a mistake
     ├── DataSetError            a data set that cannot be trained or tested on
     └── TrainingError           training itself could not go on
@@ -124,6 +125,10 @@ class ChatProblem(GameSpotterError):
 
 class ChatRefused(ChatProblem):
     """A chat platform does not accept our credentials or what we want to hear; asking again will not help."""
+
+
+class WebError(GameSpotterError):
+    """HTTP cannot be served; the message is one sentence."""
 
 
 class SettingsError(GameSpotterError):

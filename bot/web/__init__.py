@@ -1,0 +1,1 @@
+"""HTTP: health, figures, pictures to classify, channels to ask about."""
