@@ -1,0 +1,142 @@
+"""Frames that a network has answered, with their pictures; and the mistakes that it was surest of. Pure.
+
+A report shows frames of the games in `may_ship` alone. The others are counted and named, and never drawn: not every
+game's pictures may be passed on.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataSetError
+from core.frames import encode_jpeg
+from core.recognition.aggregate import softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from core.frames import RgbPicture
+    from core.games import Game
+    from core.recognition.aggregate import Logits
+    from training.pipeline import Labels
+
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedFrames:
+    """Frames, best those that the network never learnt from, and what it made of them.
+
+    Attributes:
+        games: that the columns of the logits stand for.
+        logits: float32[n, games].
+        labels: int64[n], numbers of the games that are really shown.
+        streams: str[n].
+        temperature: of the model.
+        picture: uint8[180, 320, 3] of the frame at a place, 0 to n - 1.
+        may_ship: ids of the games whose pictures may be passed on.
+    """
+
+    games: tuple[Game, ...]
+    logits: Logits
+    labels: Labels
+    streams: npt.NDArray[np.str_]
+    temperature: float
+    picture: Callable[[int], RgbPicture]
+    may_ship: frozenset[str]
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        if self.logits.shape != (count, len(self.games)) or self.streams.shape != (count,):
+            raise ValueError(f"{count} frames, {self.logits.shape} logits, {len(self.games)} games")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistake:
+    """A frame taken for another game.
+
+    Attributes:
+        shown: name of the game that it really shows.
+        answered: name of the game it was taken for.
+        confidence: of that answer, 0 to 1.
+        right_confidence: that the right game was given.
+        stream: of the frame.
+        others: how many more frames of this stream were taken for the same game, less surely.
+        frame: JPEG; None where the game's pictures may not be passed on.
+    """
+
+    shown: str
+    answered: str
+    confidence: float
+    right_confidence: float
+    stream: str
+    others: int
+    frame: bytes | None
+
+
+def mistakes(judged: JudgedFrames, *, most: int = 12) -> tuple[Mistake, ...]:
+    """The most confident mistakes, the surest first; of a stream taken for one game the surest frame alone.
+
+    Neighbouring frames are wrong together: without that, one bad stream would be all that is seen.
+    """
+    chances = calibrated(judged)
+    answered = judged.logits.argmax(axis=1)
+    sure = chances[np.arange(len(chances)), answered]
+    kinds: dict[tuple[str, int], list[int]] = {}
+    for place in np.flatnonzero(answered != judged.labels):
+        kinds.setdefault((str(judged.streams[place]), int(answered[place])), []).append(int(place))
+    surest = [(max(places, key=lambda place: sure[place]), places) for places in kinds.values()]
+    surest.sort(key=lambda one: (-sure[one[0]], one[0]))
+    return tuple(
+        Mistake(
+            shown=judged.games[judged.labels[place]].name,
+            answered=judged.games[answered[place]].name,
+            confidence=float(sure[place]),
+            right_confidence=float(chances[place, judged.labels[place]]),
+            stream=str(judged.streams[place]),
+            others=len(places) - 1,
+            frame=_jpeg(judged, place),
+        )
+        for place, places in surest[:most]
+    )
+
+
+def calibrated(judged: JudgedFrames) -> npt.NDArray[np.float64]:
+    """float64[n, games]: the chance of each game, of each frame alone."""
+    return softmax(judged.logits.astype(np.float64) / judged.temperature)
+
+
+def shippable(data: Path) -> frozenset[str]:
+    """Ids of the games whose pictures may be passed on: those with ``yes`` in the column may_ship of games.csv.
+
+    None of a data set that does not say so.
+
+    Args:
+        data: the data set's folder; a manifest's file says nothing of this.
+
+    Raises:
+        DataSetError: games.csv cannot be read.
+    """
+    table = data / "games.csv"
+    if not table.is_file():
+        return frozenset()
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataSetError(f"The table of games {table} cannot be read.") from error
+    return frozenset(
+        row["slug"] for row in rows if row.get("slug") and (row.get("may_ship") or "").strip().lower() == "yes"
+    )
+
+
+def _jpeg(judged: JudgedFrames, place: int) -> bytes | None:
+    if judged.games[judged.labels[place]].id not in judged.may_ship:
+        return None
+    return encode_jpeg(judged.picture(place), quality=_JPEG_QUALITY)
