@@ -6,7 +6,6 @@ by a network that had not seen it. Others are run here, both as the bot would ru
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -17,26 +16,23 @@ from rich.console import Console
 from rich.progress import Progress
 
 from core.errors import ArtifactError, DataSetError
-from core.frames import to_stored
 from core.recognition.artifact import read_artifact
 from core.recognition.registry import CurrentChangedError, Registry
 from core.recognition.runtime import Network
+from training.answers import FIGURES_NAME, ask, is_made_of
 from training.evaluate import accuracy, judge
 from training.figures import ProtocolFigures
 from training.folders import list_frames
 from training.manifest import list_manifest
-from training.pictures import read_picture
 from training.split import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-    from core.recognition.aggregate import Logits
     from core.recognition.artifact import Artifact
-    from training.folders import FrameFile, Listing
+    from training.folders import Listing
 
-_FIGURES_NAME = "figures.json"
 _THREADS = 2
 _EQUAL = 1e-9
 """Shares that differ by less are the same count of the same streams."""
@@ -200,12 +196,13 @@ def compare_on(
     tested = [frame for frame in listing.frames if not has_parts or frame.part is Part.TEST]
     if not tested:
         raise DataSetError("The test data has parts, and nothing in the part for the test.")
-    read, rows = _run(tested, [Network(one, threads=_THREADS) for one in (new, current)], progress)
-    if not read:
+    said = ask(tested, (new, current), progress=progress)
+    if not said.frames:
         raise DataSetError(f"Not one of the {len(tested)} test frames can be read.")
-    game_ids, streams = np.array([frame.game for frame in read]), np.array([frame.stream for frame in read])
+    game_ids = np.array([frame.game for frame in said.frames])
+    streams = np.array([frame.stream for frame in said.frames])
     measured = []
-    for artifact, logits in zip((new, current), rows, strict=True):
+    for artifact, logits in zip((new, current), said.logits, strict=True):
         named = accuracy(logits, game_ids=game_ids, streams=streams, rule=artifact.rule)
         judged = judge(logits, game_ids=game_ids, streams=streams, rule=artifact.rule)
         answered = float(np.mean([one.is_right and not one.is_refused for one in judged]))
@@ -217,7 +214,8 @@ def compare_on(
         shares=tuple(
             Compared(name=name, new=ours, current=theirs) for name, ours, theirs in zip(names, *measured, strict=True)
         ),
-        has_seen=_has_seen(new, listing, has_parts=has_parts),
+        # `run` with the figures of `protocols` learns from the test part as well, and such a model carries them.
+        has_seen=(FIGURES_NAME in new.manifest.files or not has_parts) and is_made_of(new, listing),
     )
 
 
@@ -268,10 +266,10 @@ def _told(share: Compared) -> str:
 
 
 def _figures_of(artifact: Artifact) -> ProtocolFigures | None:
-    if _FIGURES_NAME not in artifact.manifest.files:
+    if FIGURES_NAME not in artifact.manifest.files:
         return None
     try:
-        return ProtocolFigures.model_validate_json((artifact.directory / _FIGURES_NAME).read_bytes())
+        return ProtocolFigures.model_validate_json((artifact.directory / FIGURES_NAME).read_bytes())
     except OSError as error:
         raise ArtifactError(
             f"The figures of the model in {artifact.directory} cannot be read: {error.strerror}."
@@ -294,42 +292,3 @@ def _tested_on(artifact: Artifact, figures: ProtocolFigures) -> object:
         tuple((part.streams, part.frames) for part in test.parts),
         tuple((game.id, game.shares.streams, game.shares.frames) for game in test.games),
     )
-
-
-def _has_seen(artifact: Artifact, listing: Listing, *, has_parts: bool) -> bool:
-    """Whether a model was made of this very data set, and learnt from the part that is the test here.
-
-    `run` with the figures of `protocols` learns from the test part as well, and such a model carries the figures.
-    """
-    learnt_all = _FIGURES_NAME in artifact.manifest.files or not has_parts
-    if not learnt_all:
-        return False
-    if listing.manifest is not None and listing.manifest == artifact.manifest.data_set.manifest:
-        return True
-    sums = []
-    for frame in listing.frames:
-        try:
-            sums.append(frame.sha256 or hashlib.sha256(frame.path.read_bytes()).hexdigest())
-        except OSError:
-            continue  # nor could it be learnt from
-    sums.sort()
-    return hashlib.sha256("\n".join(sums).encode()).hexdigest() == artifact.manifest.data_set.sha256
-
-
-def _run(
-    frames: Sequence[FrameFile], networks: Sequence[Network], progress: Callable[[int, int], None]
-) -> tuple[list[FrameFile], list[Logits]]:
-    """The frames that can be read, and what each network says of them; one picture is in memory at a time."""
-    read: list[FrameFile] = []
-    rows: list[list[Logits]] = [[] for _ in networks]
-    for done, frame in enumerate(frames, start=1):
-        try:
-            picture = to_stored(read_picture(frame.path.read_bytes()))
-        except (OSError, ValueError):
-            progress(done, len(frames))
-            continue
-        read.append(frame)
-        for network, said in zip(networks, rows, strict=True):
-            said.append(network.logits(picture[None]))
-        progress(done, len(frames))
-    return read, [np.concatenate(said) if said else np.zeros((0, 0), dtype=np.float32) for said in rows]
