@@ -53,6 +53,7 @@ HttpBase = Annotated[str, Field(pattern=r"^https?://[^?#\s]+$")]
 WebSocketAddress = Annotated[str, Field(pattern=r"^wss?://[^?#\s]+$")]
 Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,25}$"), AfterValidator(str.casefold)]
 Snowflake = Annotated[int, Field(gt=0, lt=1 << 63)]
+ChatPlace = Annotated[str, Field(pattern=r"^(discord|twitch):[0-9]{1,20}$")]
 CommandName = Annotated[str, Field(pattern=r"^\S{1,32}$"), AfterValidator(str.casefold)]
 
 
@@ -131,11 +132,21 @@ class DiscordSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """``[model]``: the artifact that answers."""
+    """``[model]``: the artifact that answers, or the registry of those that may."""
 
     directory: Path = STARTER_MODEL
     threads: Annotated[int, Field(ge=1, le=64)] = 2
     timeout_s: PositiveSeconds = 10.0
+    registry: Path | None = None
+    poll_s: PositiveSeconds = 10.0
+    slower_at_most: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    games_lost_at_most: Annotated[int, Field(ge=0, le=10_000)] = 0
+    announced_in: tuple[ChatPlace, ...] = ()
+
+    @field_validator("registry", mode="before")
+    @classmethod
+    def _may_be_empty(cls, registry: object) -> object:
+        return None if registry == "" else registry
 
 
 class AnswersSettings(_Section):
@@ -418,7 +429,13 @@ def _variable(section: str, key: str) -> str:
 
 def _seen_from(folder: Path, settings: Settings) -> Settings:
     """The same settings with relative directories taken from the settings file's."""
-    model = settings.model.model_copy(update={"directory": folder / settings.model.directory})
+    registry = settings.model.registry
+    model = settings.model.model_copy(
+        update={
+            "directory": folder / settings.model.directory,
+            "registry": None if registry is None else folder / registry,
+        }
+    )
     data = settings.data.model_copy(update={"directory": folder / settings.data.directory})
     return settings.model_copy(update={"model": model, "data": data})
 

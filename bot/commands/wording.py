@@ -266,14 +266,31 @@ def unrecognised(text: str, *, prefix: str, word: str = "help", language: str = 
     return _say("unrecognised", language, text=_short(prefix + text), prefix=prefix, word=word)
 
 
+def restarting(*, language: str = DEFAULT_LANGUAGE) -> str:
+    """What to say while the bot is about to end."""
+    return _say("restarting", language)
+
+
 def something_went_wrong(*, language: str = DEFAULT_LANGUAGE) -> str:
     """What to say when it is our fault; what it was stands in the log alone."""
     return _say("failed", language)
 
 
-def model_text(rule: AnswerRule, *, language: str = DEFAULT_LANGUAGE) -> str:
-    """Which model answers."""
-    return _say("model", language, model=rule.model, games=len(rule.labels))
+def model_text(rule: AnswerRule, *, since: datetime | None = None, language: str = DEFAULT_LANGUAGE) -> str:
+    """Which model answers, and since when (UTC), where that is known."""
+    if since is None:
+        return _say("model", language, model=rule.model, games=len(rule.labels))
+    return _say("model-since", language, model=rule.model, games=len(rule.labels), since=_moment(since))
+
+
+def model_taken_over(version: str, *, before: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """A model answers in the place of another."""
+    return _say("notice-model-taken", language, model=version, before=before)
+
+
+def model_refused(version: str, *, answering: str, why: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """A model was to answer and must not; ``why`` is a sentence."""
+    return _say("notice-model-refused", language, model=version, answering=answering, why=why)
 
 
 def games_list(
@@ -572,6 +589,10 @@ def _frame_lines(verdict: Verdict, language: str) -> list[str]:
 
 def _clock(at: datetime) -> str:
     return at.strftime("%H:%M")
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")
 
 
 def _short(text: str) -> str:

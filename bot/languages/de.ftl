@@ -60,6 +60,7 @@ busy = Ich bin mit anderen Streams beschäftigt und kam nicht zu { $channel }; v
 busy-somehow = Ich bin mit anderen Streams beschäftigt und kam nicht zu { $channel }; versuch es gleich wieder.
 bad-input = „{ $channel }“ ist kein Kanal, den ich ansehen kann.
 failed = Bei mir ist etwas schiefgegangen. Es ist notiert; bitte versuch es noch einmal.
+restarting = Ich werde gerade neu gestartet; bitte frag in einer Minute noch einmal.
 
 ## Channels that are none
 
@@ -111,6 +112,10 @@ model = Modell { $model }, das { $games ->
     [one] 1 Spiel
    *[other] { $games } Spiele
 } kennt.
+model-since = Modell { $model }, das { $games ->
+    [one] 1 Spiel
+   *[other] { $games } Spiele
+} kennt; es antwortet seit { $since } UTC.
 games-known = { $count ->
     [one] 1 Spiel
    *[other] { $count } Spiele
@@ -153,6 +158,8 @@ state-open = offen
 state-accepted = angenommen
 state-withdrawn = zurückgenommen
 notice-learnt = Modell { $model } hat aus deiner Meldung { $number } gelernt: { $channel } als { $game }.
+notice-model-taken = Modell { $model } antwortet jetzt an Stelle von { $before }.
+notice-model-refused = Modell { $model } wird nicht angenommen, und { $answering } antwortet weiter. { $why }
 
 ## Watch
 

@@ -60,6 +60,7 @@ busy = I am busy with other streams and could not look at { $channel }; try agai
 busy-somehow = I am busy with other streams and could not look at { $channel }; try again in a moment.
 bad-input = “{ $channel }” is no channel that I can look at.
 failed = Something went wrong on my side. It has been logged; please try again.
+restarting = I am being restarted; please ask again in a minute.
 
 ## Channels that are none
 
@@ -111,6 +112,10 @@ model = Model { $model }, which knows { $games ->
     [one] 1 game
    *[other] { $games } games
 }.
+model-since = Model { $model }, which knows { $games ->
+    [one] 1 game
+   *[other] { $games } games
+}; it answers since { $since } UTC.
 games-known = { $count ->
     [one] 1 game
    *[other] { $count } games
@@ -153,6 +158,8 @@ state-open = open
 state-accepted = accepted
 state-withdrawn = withdrawn
 notice-learnt = Model { $model } has learnt from your flag { $number }: { $channel } as { $game }.
+notice-model-taken = Model { $model } answers now, in the place of { $before }.
+notice-model-refused = Model { $model } is refused, and { $answering } goes on answering. { $why }
 
 ## Watch
 

@@ -175,13 +175,17 @@ class Registry:
         """
         if not re.fullmatch(_VERSION_PATTERN, version):
             raise ArtifactError(f"{version!r:.120} is no name of a version.")
-        directory = self._models / version
+        directory = self.directory_of(version)
         if not directory.is_dir():
             raise ArtifactError(f"There is no version {version} in the registry {self.directory}.")
         artifact = read_artifact(directory)
         if artifact.manifest.version != version:
             raise ArtifactError(f"The model in {directory} calls itself {artifact.manifest.version}.")
         return artifact
+
+    def directory_of(self, version: str) -> Path:
+        """Where a published version lies, or would."""
+        return self._models / version
 
     def versions(self) -> tuple[str, ...]:
         """All that were published, in the order of their names; no model is opened.

@@ -365,6 +365,14 @@ CONVERSATION: dict[str, tuple[Said, str]] = {
         lambda language: wording.model_text(RULE, language=language),
         "Model test-1, which knows 3 games.",
     ),
+    "model_taken_over": (
+        lambda language: wording.model_taken_over("m-2", before="m-1", language=language),
+        "Model m-2 answers now, in the place of m-1.",
+    ),
+    "model_refused": (
+        lambda language: wording.model_refused("m-2", answering="m-1", why="It is too slow.", language=language),
+        "Model m-2 is refused, and m-1 goes on answering. It is too slow.",
+    ),
     "games_list": (
         lambda language: wording.games_list(GAMES, count=1234, language=language),
         "1,234 games: VALORANT, Chess, Freedoom … and 1,231 more",
@@ -380,6 +388,10 @@ CONVERSATION: dict[str, tuple[Said, str]] = {
             "!seen -v <channel>  the same, frame by frame\n"
             "!help               this list"
         ),
+    ),
+    "restarting": (
+        lambda language: wording.restarting(language=language),
+        "I am being restarted; please ask again in a minute.",
     ),
     "something_went_wrong": (
         lambda language: wording.something_went_wrong(language=language),
@@ -414,6 +426,12 @@ LOCALISED = {
     and not name.startswith("_")
     and "language" in inspect.signature(function).parameters
 }
+
+
+def test_a_model_answers_since_a_moment() -> None:
+    text = wording.model_text(RULE, since=NOW)
+
+    assert text == "Model test-1, which knows 3 games; it answers since 2026-11-05 21:30 UTC."
 
 
 def test_the_table_of_sentences_has_all_of_them() -> None:
