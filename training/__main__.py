@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,15 @@ Weights = Annotated[
     str | None, typer.Option(help="Pretrained weights: a local file, 'imagenet' (downloaded by Keras), or 'none'.")
 ]
 Work = Annotated[Path, typer.Option(help="Where decoded frames and activations are kept between runs.")]
+
+
+class EvaluatedPart(StrEnum):
+    """What of a data set `evaluate` looks at."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+    ALL = "all"
+
 
 app = typer.Typer(
     help="Train the network that names games.",
@@ -180,6 +190,44 @@ def export(
 
     rule = DivisionRule(near_bits=near_bits, test_share=test_share, validation_share=validation_share)
     export_(database=database, frames=frames, out=out, folders=folders, rule=rule, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[Path], typer.Argument(help="Model directories, as `run` wrote them.")],
+    data: Data,
+    frames: Frames = DEFAULT_FRAMES,
+    part: Annotated[
+        EvaluatedPart,
+        typer.Option(help="Of the data set; where it brings no parts, of those that `run` deals it into."),
+    ] = EvaluatedPart.TEST,
+    declared: Annotated[
+        Path | None,
+        typer.Option(help="A CSV with the columns 'stream' and 'category': tells what believing these comes to."),
+    ] = None,
+    wanted: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of streams' answers that a searched confidence is to keep right.")
+    ] = 0.99,
+    out: Annotated[Path | None, typer.Option(help="The JSON file of figures to write.")] = None,
+    *,
+    normalise: Annotated[bool, typer.Option("--normalise", help="Print the confusion as hundredths.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure models on the same streams, per frame and per stream, side by side, with null models."""
+    with quiet_native_stderr():
+        from training.assess import evaluate as evaluate_  # noqa: PLC0415 (so that --help answers at once)
+
+    evaluate_(
+        models,
+        data=data,
+        stored=frames,
+        part=part.value,
+        declared=declared,
+        wanted_accuracy=wanted,
+        out=out,
+        normalise=normalise,
+        as_json=as_json,
+    )
 
 
 @app.command()

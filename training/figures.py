@@ -378,6 +378,8 @@ class ModelFigures(_Figures):
         of_frames: of the games that it knows.
         of_streams: as the bot answers them, refused or not.
         answered: share of known games' streams that is named right and not refused.
+        genres: of all streams whose game has any; None without a head for them. So is the next one.
+        genres_of_unknown: of those streams alone whose game it does not know.
         learnt_from: why these streams say too much for it, in a sentence; None if nothing is known against it.
     """
 
@@ -389,6 +391,7 @@ class ModelFigures(_Figures):
     unknown: EvaluatedUnknown | None
     least_confidence: LeastConfidenceFigures | None
     genres: GenreFigures | None
+    genres_of_unknown: GenreFigures | None
     learnt_from: str | None
 
 
