@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from structlog.contextvars import bound_contextvars, get_contextvars
+
 from core.errors import StorageError
 from core.frames import encode_jpeg, perceptual_hash
 from core.storage.frame_store import keep_frame
@@ -46,7 +48,7 @@ _FIRST_ANSWER_S = 3.0
 _SETTLING_S = 5.0
 """That somebody who flags a look waits for its being stored."""
 
-_LAST_WRITES_S = 5.0
+_LAST_WRITES_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +58,7 @@ class _Look:
     verdict: Verdict
     declared: Category | None
     at: datetime
+    request: str
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -101,13 +104,19 @@ class Recorder:
         """Store a look soon; returns at once."""
         if not self._keeps_looks:
             return
-        look = _Look(key=key, sample=sample, verdict=verdict, declared=declared, at=datetime.now(UTC))
+        request = get_contextvars().get("request", "")
+        look = _Look(key=key, sample=sample, verdict=verdict, declared=declared, at=datetime.now(UTC), request=request)
         try:
             self._looks.put_nowait(look)
         except asyncio.QueueFull:
             log.warning("what was seen of %s is not kept: the database is behind", sample.channel)
         else:
             self._unsettled[key] = look.settled
+
+    @property
+    def waiting(self) -> int:
+        """Looks that are not stored yet."""
+        return self._looks.qsize()
 
     async def settled(self, key: str) -> None:
         """Wait until a look is stored or cannot be; returns at once for one that is not under way here."""
@@ -171,8 +180,10 @@ class Recorder:
 
     async def _store_or_log(self, look: _Look) -> None:
         try:
-            await self._ready()
-            await self._store(look)
+            # Logged under the id of the request that looked, though it is this task that stores.
+            with bound_contextvars(request=look.request):
+                await self._ready()
+                await self._store(look)
         except StorageError as error:
             log.error("what was seen of %s is not kept: %s", look.sample.channel, error)  # noqa: TRY400
         except Exception:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -72,6 +72,14 @@ class Job:
     again_after: timedelta = timedelta(minutes=10)
 
 
+class CountsRuns(Protocol):
+    """What is needed of :class:`bot.figures.Figures`."""
+
+    def job_ended(self, job: str, outcome: str, *, elapsed_s: float, at_s: float) -> None:
+        """A run of a job ended."""
+        ...
+
+
 def last_due(cron: str, time_zone: str, now: datetime) -> datetime | None:
     """The latest time, not after ``now``, that a cron expression names; UTC. None when there was none for a year."""
     trigger = CronTrigger.from_crontab(cron, timezone=ZoneInfo(time_zone))
@@ -98,6 +106,7 @@ class Schedule:
         *,
         holder: str,
         lease_s: float = LEASE_S,
+        figures: CountsRuns | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Start nothing yet.
@@ -107,12 +116,14 @@ class Schedule:
             jobs: all of them, by different names.
             holder: names this replica among all.
             lease_s: after which a run whose holder was not heard of is another's.
+            figures: where runs are counted; None counts nothing.
             clock: the wall clock, UTC.
         """
         self._runs = runs
         self._jobs = {job.name: job for job in jobs}
         self._holder = holder
         self._lease_s = lease_s
+        self._figures = figures
         self._clock = clock
         self._busy: set[str] = set()
 
@@ -176,18 +187,28 @@ class Schedule:
 
     async def _carry_out(self, job: Job, run: JobRun) -> None:
         log.info("%s of %s: attempt %d", job.name, run.due_at.isoformat(), run.attempt)
+        began_at, outcome = self._clock(), "cancelled"
         try:
             ending = await under_lease(self._runs, run, job.work(run), holder=self._holder, lease_s=self._lease_s)
         except LeaseLost:
+            outcome = "lease_lost"
             raise
         except GameSpotterError as error:
+            outcome = "failed"
             await self._failed(job, run, str(error))
         except Exception as error:
+            outcome = "failed"
             log.exception("%s", job.name)
             await self._failed(job, run, type(error).__name__)
         else:
+            outcome = ending.state.value
             await self._finish(run, ending.state, ending.result)
             log.info("%s of %s: %s %s", job.name, run.due_at.isoformat(), ending.state, ending.result)
+        finally:
+            now = self._clock()
+            elapsed_s = (now - began_at).total_seconds()
+            if self._figures is not None:
+                self._figures.job_ended(job.name, outcome, elapsed_s=elapsed_s, at_s=now.timestamp())
 
     async def _failed(self, job: Job, run: JobRun, said: str) -> None:
         """Try again later, by a lease that nobody holds up; or give up."""

@@ -46,6 +46,14 @@ class ConsoleChat:
         """The terminal's."""
         return "console"
 
+    @property
+    def is_ready(self) -> bool:
+        """Always."""
+        return True
+
+    async def drained(self) -> None:
+        """Wait for nothing: a line is answered before the next is read."""
+
     async def announce(self, place: Place, reply: Reply) -> bool:  # noqa: ARG002 - there is one place
         """Print it between the answers."""
         self._say(reply.text)

@@ -19,6 +19,15 @@ class ChatPlatform(Protocol):
         """As in :attr:`bot.commands.request.Place.platform`."""
         ...
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether people can ask and be answered just now."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until what was taken so far is answered, and the answers are where they belong or cannot get there."""
+        ...
+
     async def run(self, handle: Handle) -> None:
         """Take commands and answer them until the platform ends or the task is cancelled."""
         ...

@@ -176,6 +176,11 @@ class TwitchChat:
         return PLATFORM
 
     @property
+    def is_ready(self) -> bool:
+        """Whether there is a connection over which chats are read; which of them, is another question."""
+        return self._session is not None and self._session.is_connected
+
+    @property
     def live_subscriptions(self) -> int:
         """Channels whose chat is read just now."""
         return self._session.live if self._session is not None else 0
@@ -213,6 +218,12 @@ class TwitchChat:
                     raise
                 finally:
                     self._session = None
+
+    async def drained(self) -> None:
+        """Wait until what was heard so far is answered, and said or dropped."""
+        session = self._session
+        while session is not None and session.answering:
+            await asyncio.wait(session.answering)
 
     async def announce(self, place: Place, reply: Reply) -> bool:
         """Say it in the channel, when it is its turn."""
@@ -283,6 +294,7 @@ class _Session:
         self._http = _Http(http, chat._client_id, keeper, chat._addresses.helix_url)
         self._client._http = self._http
         self.sockets: set[EventSocket] = set()
+        self.answering: set[asyncio.Task[None]] = set()
         self.wanted: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._refused: dict[str, str] = {}
@@ -296,6 +308,10 @@ class _Session:
     @property
     def live(self) -> int:
         return len(self._live_channels())
+
+    @property
+    def is_connected(self) -> bool:
+        return self._current_socket() is not None
 
     def reads(self, channel_id: str) -> bool:
         return channel_id in self._live_channels()
@@ -514,7 +530,9 @@ class _Session:
             channel=message.broadcaster.name,
             is_one_line=True,
         )
-        self._group.create_task(self._answer(Request(command=command, asker=asker, place=place), message.id))
+        task = self._group.create_task(self._answer(Request(command=command, asker=asker, place=place), message.id))
+        self.answering.add(task)
+        task.add_done_callback(self.answering.discard)
 
     def _role(self, user_id: str, badges: set[str]) -> Role:
         if user_id in self._chat._operators:
@@ -530,9 +548,9 @@ class _Session:
             _LOG.exception("A command got no answer.")
             return
         if not reply.is_silent:
-            self.outbox(request.place.id, request.place.channel or request.place.id).put(
-                one_line(reply.text), message_id
-            )
+            outbox = self.outbox(request.place.id, request.place.channel or request.place.id)
+            # The outbox says it in its turn; whoever drains waits for that, too.
+            await outbox.put(one_line(reply.text), message_id)
 
     # What goes out
 

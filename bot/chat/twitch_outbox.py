@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cachetools import TTLCache
 from pyrate_limiter import InMemoryBucket, MonotonicClock, Rate, RateItem
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +102,7 @@ class _Line:
     parent: str | None
     until_s: float
     said: asyncio.Future[bool]
+    request: str
 
     def tell(self, *, said: bool) -> None:
         """Tell whoever waits for it, if somebody still does."""
@@ -190,7 +192,8 @@ class Outbox:
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._pace.longest_wait_s
-        line = _Line(text=text, parent=parent, until_s=until_s, said=loop.create_future())
+        request = get_contextvars().get("request", "")
+        line = _Line(text=text, parent=parent, until_s=until_s, said=loop.create_future(), request=request)
         if len(self._waiting) >= self._pace.waiting:
             self._drop_late(self._waiting.popleft(), "there are too many")
         self._waiting.append(line)
@@ -206,7 +209,9 @@ class Outbox:
                     await self._came.wait()
                 line = self._waiting.popleft()
                 try:
-                    said = await self._say(line)
+                    # Logged under the id of what it answers, though it is this task that says it.
+                    with bound_contextvars(request=line.request):
+                        said = await self._say(line)
                     self._tally.said += said
                 except Exception:  # noqa: BLE001 - one message's mistake is not the next one's
                     self._tally.failed += 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+import uuid
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -230,11 +231,19 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One command of one person."""
+    """One command of one person.
+
+    Attributes:
+        command: what is asked.
+        asker: who asks.
+        place: where.
+        id: names it in the log, from the chat to the database; made up when it is not given.
+    """
 
     command: Command
     asker: Asker = Asker()
     place: Place = Place()
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,6 +259,16 @@ class Choice:
     command: Command
 
 
+class Outcome(StrEnum):
+    """How a command ended that came to no look at a channel."""
+
+    SAID = "said"
+    OFF = "off"
+    COOLDOWN = "cooldown"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
     """What the person is told.
@@ -259,12 +278,14 @@ class Reply:
         answer: what the text was made from, where a channel was asked about.
         private: for the asker alone, where the platform can: mistakes, refusals, long lists.
         choices: what may have been meant, best first, where that was asked back.
+        outcome: how it ended, for whoever counts; where there is an answer, its status says so.
     """
 
     text: str
     answer: Answer | None = None
     private: bool = False
     choices: tuple[Choice, ...] = ()
+    outcome: Outcome = field(default=Outcome.SAID, compare=False)
 
     @property
     def is_silent(self) -> bool:

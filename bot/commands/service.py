@@ -22,6 +22,7 @@ from bot.commands.request import (
     ListFlags,
     ListGames,
     OptOut,
+    Outcome,
     Reply,
     ShowModel,
     Timeline,
@@ -81,6 +82,12 @@ _NAMES: Mapping[type[Command], str] = MappingProxyType(
     }
 )
 """What each command is called in the settings."""
+
+
+def command_name(command: Command) -> str:
+    """What a command is called in the settings, and in figures and logs."""
+    return _NAMES.get(type(command), "unrecognised")
+
 
 _STATUS_OF_PROBLEM: dict[type[StreamProblem], Status] = {
     StreamOffline: Status.OFFLINE,
@@ -146,6 +153,18 @@ class WritesAudit(Protocol):
         ...
 
 
+class CountsLooks(Protocol):
+    """What the service needs of :class:`bot.figures.Figures`."""
+
+    def looked(self, answer: Answer, sample: Sample) -> None:
+        """A look at a stream succeeded."""
+        ...
+
+    def look_failed(self, outcome: str) -> None:
+        """A look at a stream came to nothing."""
+        ...
+
+
 class KeepsRecords(Protocol):
     """What the service needs of :class:`bot.recording.Recorder`."""
 
@@ -190,6 +209,7 @@ class CommandService:
         watching: Watching | None = None,
         audit: WritesAudit | None = None,
         evidence: Callable[[Sample, Verdict], tuple[EvidenceTile, ...]] | None = None,
+        figures: CountsLooks | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Build the service.
@@ -213,6 +233,7 @@ class CommandService:
             watching: answers the commands about watched channels and timelines; None where nothing is kept.
             audit: where it is written down who opted out.
             evidence: makes the pictures that a platform may show; called in a thread. None makes none.
+            figures: where looks are counted; None counts nothing.
             clock: the wall clock, UTC.
         """
         self._sampler = sampler
@@ -230,6 +251,7 @@ class CommandService:
         self._watching = watching
         self._audit = audit
         self._evidence = evidence
+        self._figures = figures
         self._clock = clock
         self._looks = SharedLooks(self._look, reuse_s=reuse_s, at_once=looks_at_once, waiting=looks_waiting)
         self._asked: dict[str, None] = {}
@@ -238,23 +260,33 @@ class CommandService:
         """End what is under way."""
         await self._looks.aclose()
 
+    @property
+    def looks_waiting(self) -> int:
+        """Looks that have not begun."""
+        return self._looks.waiting
+
+    def change(self, *, cooldowns: Cooldowns | None, off: Mapping[str, Sequence[str]]) -> None:
+        """Go by these from now on; who asked when is forgotten."""
+        self._cooldowns = cooldowns
+        self._off = off
+
     async def handle(self, request: Request) -> Reply:
         """Answer one command. Whatever goes wrong, there is a Reply; only cancellation passes through."""
         language = request.asker.language
         if self._is_off(request.command, request.place):
-            return Reply(text="")
+            return Reply(text="", outcome=Outcome.OFF)
         if self._cooldowns is not None:
             allowed = self._cooldowns.check(request.asker, request.place, time.monotonic())
             if isinstance(allowed, Wait):
                 text = wording.cooldown(allowed.seconds, language=language) if allowed.tell else ""
-                return Reply(text=text, private=True)
+                return Reply(text=text, private=True, outcome=Outcome.COOLDOWN)
         try:
             return await self._answer(request)
         except StorageError as error:
             log.error("%s", error)  # noqa: TRY400 - its message is all that a keeper needs
         except Exception:
             log.exception("answering %s failed", type(request.command).__name__)
-        return Reply(text=wording.something_went_wrong(language=language), private=True)
+        return Reply(text=wording.something_went_wrong(language=language), private=True, outcome=Outcome.FAILED)
 
     async def look_at(self, channel: str) -> Answer:
         """Look at a channel, or share a look at it, for somebody who is no asker."""
@@ -410,6 +442,23 @@ class CommandService:
         return Reply(text=wording.opted_out(channel, frames=frames, language=language))
 
     async def _look(self, ref: StreamRef) -> Answer:
+        try:
+            sample, answer = await self._looked(ref)
+        except StreamProblem as problem:
+            self._count_failure(_STATUS_OF_PROBLEM[type(problem)])
+            raise
+        except Exception:
+            self._count_failure(Status.FAILED)
+            raise
+        if self._figures is not None:
+            self._figures.looked(answer, sample)
+        return answer
+
+    def _count_failure(self, status: Status) -> None:
+        if self._figures is not None:
+            self._figures.look_failed(status.value)
+
+    async def _looked(self, ref: StreamRef) -> tuple[Sample, Answer]:
         began_s = time.perf_counter()
         # Beside the look: the directory takes no longer than that.
         asking = asyncio.create_task(self._declared_of(ref.channel), name=f"declared {ref.channel}")
@@ -438,7 +487,7 @@ class CommandService:
             "recognize": (done_s - sampled_s) * 1000,
             "total": (time.perf_counter() - began_s) * 1000,
         }
-        return Answer(
+        return sample, Answer(
             channel=ref.channel,
             status=Status.ANSWERED,
             verdict=verdict,

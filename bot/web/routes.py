@@ -101,7 +101,7 @@ class Routes:
         self,
         *,
         handle: Handle,
-        recognizer: Callable[[], RecognizesFrames],
+        recognizer: RecognizesFrames,
         health: HealthCheck,
         figures: CountsRequests,
         tokens: Tokens,
@@ -112,7 +112,7 @@ class Routes:
 
         Args:
             handle: the one door.
-            recognizer: gives what looks at pictures now.
+            recognizer: looks at pictures.
             health: knows how it stands.
             figures: what was counted.
             tokens: who may ask.
@@ -204,7 +204,7 @@ class Routes:
             picture = await asyncio.to_thread(read_picture, data, limits=picture_limits)
         try:
             async with asyncio.timeout(self._limits.answer_s):
-                verdict = await self._recognizer().recognize([Frame(picture=picture, at_s=0.0)])
+                verdict = await self._recognizer.recognize([Frame(picture=picture, at_s=0.0)])
         except TimeoutError:
             raise refusals.busy(_BUSY_S) from None
         except GameSpotterError:

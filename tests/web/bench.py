@@ -104,7 +104,7 @@ async def bench(
     guard = Tokens(tokens, asks=asks, asks_s=asks_s)
     routes = Routes(
         handle=door.handle,
-        recognizer=lambda: recognizer,
+        recognizer=recognizer,
         health=health,
         figures=figures,
         tokens=guard,
