@@ -24,7 +24,9 @@ from bot.commands.parser import parse_command
 from bot.commands.service import CommandService
 from bot.commands.watching import Watching
 from bot.declared import DeclaredCategories
+from bot.following import ModelFollower, first_model
 from bot.languages.sentences import languages
+from bot.model_news import MODELS_CHANGED, ModelNews
 from bot.nightly import COLLECTION, Nightly
 from bot.recording import Recorder
 from bot.schedule import Ending, Job, Schedule
@@ -37,9 +39,9 @@ from core.collection.handing_out import Coordinator
 from core.collection.picks import PickRules
 from core.collection.taking import PickTaker
 from core.errors import ChatRefused, DirectoryRefused
-from core.recognition.artifact import read_artifact
+from core.recognition.candidate import FitnessRules
 from core.recognition.recognizer import Recognizer
-from core.recognition.runtime import Network
+from core.recognition.registry import Registry
 from core.storage.audit import AuditStore
 from core.storage.captures import CaptureStore
 from core.storage.catalogue import GameCatalogue
@@ -63,10 +65,10 @@ if TYPE_CHECKING:
     from bot.chat.twitch_tokens import TokenVault
     from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
+    from bot.following import Answering, FirstModel, HearsOfModels
     from bot.nightly import CarriesOutNights
     from bot.settings import Settings
     from core.collection.directory import StreamDirectory
-    from core.recognition.artifact import Artifact
     from core.storage.records import JobRun
 
 log = logging.getLogger(__name__)
@@ -109,12 +111,19 @@ class Looking:
     Attributes:
         sampler: takes frames of a stream.
         recognizer: says what they show.
-        learnt_from: numbers of the flags that the model was trained with.
+        first: the model that answered first.
+        follower: exchanges it; None without a registry.
     """
 
     sampler: StreamSampler
     recognizer: Recognizer
-    learnt_from: tuple[int, ...] = ()
+    first: FirstModel
+    follower: ModelFollower | None = None
+
+    @property
+    def answering(self) -> Answering:
+        """The model that answers."""
+        return self.first.answering if self.follower is None else self.follower.answering
 
 
 @contextlib.asynccontextmanager
@@ -157,18 +166,37 @@ async def open_storage(settings: Settings, *, at_once: bool = True) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def open_looking(settings: Settings, *, many_looks: bool) -> AsyncIterator[Looking]:
+async def open_looking(
+    settings: Settings,
+    *,
+    many_looks: bool,
+    hears: HearsOfModels | None = None,
+    wake: asyncio.Event | None = None,
+) -> AsyncIterator[Looking]:
     """Build what looks at streams, run it, and take it down again.
 
     Args:
         settings: all of them.
-        many_looks: whether it is worth while to do ahead, and beside, what only the first look would wait for.
+        many_looks: whether it is worth while to do ahead, and beside, what only the first look would wait for, and to
+            follow the registry.
+        hears: is told what becomes of models.
+        wake: set by whoever knows that there is something new in the registry.
 
     Raises:
-        ArtifactError: the model cannot be used.
+        ArtifactError: no model can be used.
     """
-    artifact = await asyncio.to_thread(read_artifact, settings.model.directory)
-    recognizer = await asyncio.to_thread(load_recognizer, artifact, threads=settings.model.threads)
+    model = settings.model
+    registry = None if model.registry is None else Registry(model.registry)
+    rules = FitnessRules(slower_at_most=model.slower_at_most, games_lost_at_most=model.games_lost_at_most)
+    first = await asyncio.to_thread(
+        first_model, registry, model.directory, threads=model.threads, rules=rules, now=datetime.now(UTC)
+    )
+    recognizer = Recognizer(first.answering.model.network, first.answering.model.artifact.rule)
+    follower = None
+    if registry is not None:
+        follower = ModelFollower(
+            registry, recognizer, first, threads=model.threads, rules=rules, poll_s=model.poll_s, hears=hears, wake=wake
+        )
     streams = settings.streams
     limits = SamplingLimits(
         frames=streams.frames,
@@ -187,10 +215,10 @@ async def open_looking(settings: Settings, *, many_looks: bool) -> AsyncIterator
             serving = [group.create_task(recognizer.run(), name="recognizer")]
             if many_looks:
                 serving.append(group.create_task(resolver.warm(), name="warm-up"))
+            if many_looks and follower is not None:
+                serving.append(group.create_task(follower.run(), name="registry"))
             try:
-                yield Looking(
-                    sampler=sampler, recognizer=recognizer, learnt_from=tuple(artifact.manifest.data_set.flags)
-                )
+                yield Looking(sampler=sampler, recognizer=recognizer, first=first, follower=follower)
             finally:
                 for task in serving:
                     task.cancel()
@@ -280,6 +308,7 @@ async def open_service(
         watching=watching,
         audit=storage.audit if storage is not None else None,
         evidence=mosaic.tiles if shows_evidence else None,
+        answers_since=lambda: looking.answering.since,
     )
     async with asyncio.TaskGroup() as group:
         recording = group.create_task(recorder.run(), name="recorder") if recorder is not None else None
@@ -369,7 +398,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
         if not chats and not collects(settings):
             await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
             return
-        looking = await stack.enter_async_context(open_looking(settings, many_looks=True))
+        news = ModelNews(storage.flags, storage.nights, holder=holder, places=settings.model.announced_in)
+        wake = asyncio.Event()
+        looking = await stack.enter_async_context(open_looking(settings, many_looks=True, hears=news, wake=wake))
         if collects(settings):
             nightly = await stack.enter_async_context(
                 open_nightly(settings, storage, looking, directory, holder=holder)
@@ -386,14 +417,17 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
         service = await stack.enter_async_context(
             open_service(settings, looking, storage=storage, directory=directory, shows_evidence=DISCORD in chats)
         )
-        # Their moderators are told, wherever one of these chats is.
-        await storage.flags.mark_used(looking.recognizer.rule.model, looking.learnt_from, at=datetime.now(UTC))
+        # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
+        await news.marked(looking.first.answering)
         platforms = {chat: _chat(chat, settings, storage, service) for chat in chats}
         async with asyncio.TaskGroup() as group:
-            staying = []
+            staying = [
+                group.create_task(news.run(platforms), name="news of models"),
+                group.create_task(storage.database.hear(MODELS_CHANGED, wake.set), name="notices of models"),
+            ]
             if platforms:
                 watch = _watch(settings, storage, service, platforms, holder)
-                staying = [
+                staying += [
                     group.create_task(_in_chats(platforms, _placed(service, settings)), name="chats"),
                     group.create_task(watch.run(), name="watch"),
                 ]
@@ -576,15 +610,6 @@ def upkeep_jobs(settings: Settings, storage: Storage) -> list[Job]:
         Job(name="retention", cron="11 * * * *", time_zone="UTC", work=expire, caught_up_for=timedelta(hours=1)),
         Job(name="size_cap", cron="41 * * * *", time_zone="UTC", work=shrink, caught_up_for=timedelta(hours=1)),
     ]
-
-
-def load_recognizer(artifact: Artifact, *, threads: int) -> Recognizer:
-    """Load the model's network; blocks for some tens of milliseconds.
-
-    Raises:
-        ArtifactError: the model cannot be used.
-    """
-    return Recognizer(Network(artifact, threads=threads), artifact.rule)
 
 
 def streamlink_session(settings: Settings) -> Streamlink:

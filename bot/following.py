@@ -196,7 +196,11 @@ class ModelFollower:
         self._said_of_first = ()
         while True:
             self._wake.clear()
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                # The chats go on with the model that answers.
+                log.exception("the registry could not be followed")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
@@ -264,9 +268,13 @@ class ModelFollower:
         try:
             return await asyncio.to_thread(self._open, term, compare_with)
         except ArtifactError as error:
-            self._refused[role] = (term, traces)
-            await self._say_refused(Refusal(term=term, sentence=str(error)))
-            return None
+            sentence = str(error)
+        except Exception:
+            log.exception("model %s cannot be opened", term.version)
+            sentence = f"The model {term.version} cannot be opened; the log says more."
+        self._refused[role] = (term, traces)
+        await self._say_refused(Refusal(term=term, sentence=sentence))
+        return None
 
     def _open(self, term: Term, compare_with: Candidate | None) -> Candidate:
         model = open_candidate(self._registry.artifact(term.version), threads=self._threads, rules=self._rules)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MODELS_CHANGED = "gamespotter_models"
+"""Told through the database by whoever changes the registry."""
+
 _TRIES = 5
 _AGAIN_S = 15.0
 """A chat may not be connected yet, and a database be restarting."""
@@ -112,6 +115,17 @@ class ModelNews:
                 learnt_from=tuple(model.model.artifact.manifest.data_set.flags),
             )
         )
+
+    async def marked(self, model: Answering) -> None:
+        """Mark the flags that the first model has learnt from, of which there is no news.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        if self._counts is not None:
+            self._counts.model_answers(model.model.version)
+        flags = model.model.artifact.manifest.data_set.flags
+        await self._flags.mark_used(model.model.version, flags, at=self._clock())
 
     async def refused(self, refusal: Refusal, *, answering: str) -> None:
         """A version was refused."""

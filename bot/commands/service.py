@@ -209,6 +209,7 @@ class CommandService:
         watching: Watching | None = None,
         audit: WritesAudit | None = None,
         evidence: Callable[[Sample, Verdict], tuple[EvidenceTile, ...]] | None = None,
+        answers_since: Callable[[], datetime] | None = None,
         figures: CountsLooks | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -233,6 +234,7 @@ class CommandService:
             watching: answers the commands about watched channels and timelines; None where nothing is kept.
             audit: where it is written down who opted out.
             evidence: makes the pictures that a platform may show; called in a thread. None makes none.
+            answers_since: since when the model answers, UTC; None where nobody knows.
             figures: where looks are counted; None counts nothing.
             clock: the wall clock, UTC.
         """
@@ -251,6 +253,7 @@ class CommandService:
         self._watching = watching
         self._audit = audit
         self._evidence = evidence
+        self._answers_since = answers_since
         self._figures = figures
         self._clock = clock
         self._looks = SharedLooks(self._look, reuse_s=reuse_s, at_once=looks_at_once, waiting=looks_waiting)
@@ -316,7 +319,8 @@ class CommandService:
                 )
                 return Reply(text=text, private=True)
             case ShowModel():
-                return Reply(text=wording.model_text(self._recognizer.rule, language=language))
+                since = self._answers_since() if self._answers_since is not None else None
+                return Reply(text=wording.model_text(self._recognizer.rule, since=since, language=language))
             case ListGames(wanted=wanted):
                 return await self._list_games(wanted, language)
             case OptOut(channel=typed):

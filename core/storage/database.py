@@ -7,6 +7,7 @@ that says what to do.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 import time
@@ -30,7 +31,7 @@ from core.storage.records import Migration
 from core.storage.tables import Table, UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.pool import ConnectionPoolEntry
 
+log = logging.getLogger(__name__)
+
 MIGRATE = "run: python -m bot db migrate"
 """What a person does about a schema that is not up to date."""
 
@@ -50,6 +53,7 @@ _BEGIN_BUSY_S = 0.2
 _CONNECT_S = 10.0
 _STATEMENT_S = 60.0
 _POOL = 10
+_LISTEN_AGAIN_S = 5.0
 
 _WRITER_LOCK = 0x67616D6573706F74
 _MIGRATION_LOCK = 0x67616D6573706F75
@@ -206,6 +210,65 @@ class Database:
         if self.is_embedded:
             return literal(datetime.now(UTC) + timedelta(seconds=plus_s), UtcDateTime())
         return type_coerce(func.clock_timestamp() + timedelta(seconds=plus_s), UtcDateTime())
+
+    async def tell(self, channel: str) -> None:
+        """Wake all processes that :meth:`hear`; does nothing where no server passes it on.
+
+        Args:
+            channel: a word that names what happened.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        if self.is_embedded:
+            return
+        async with self.writing() as session:
+            await session.execute(select(func.pg_notify(channel, "")))
+
+    async def hear(self, channel: str, heard: Callable[[], None]) -> None:
+        """Listen until cancelled; returns at once where there is no server that passes anything on.
+
+        Args:
+            channel: a word that names what is listened for.
+            heard: called when it was told, and whenever it may have been told while the connection was lost.
+        """
+        if self.is_embedded:
+            return
+        # A connection of its own: one of the pool would be missing there for good.
+        engine = _engine(self._address, migrating=True)
+        try:
+            while True:
+                try:
+                    await self._hear(engine, channel, heard)
+                except StorageError as error:
+                    log.error("%s", error)  # noqa: TRY400 - a sentence
+                await asyncio.sleep(_LISTEN_AGAIN_S)
+        finally:
+            await engine.dispose()
+
+    async def _hear(self, engine: AsyncEngine, channel: str, heard: Callable[[], None]) -> None:
+        """Listen until the connection is lost."""
+        lost = asyncio.Event()
+
+        def called(*_: object) -> None:
+            heard()
+
+        def ended(_: object) -> None:
+            lost.set()
+
+        with self._translated():
+            async with engine.connect() as connection:
+                # asyncpg's own connection: SQLAlchemy has no words for listening.
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                driver.add_termination_listener(ended)
+                await driver.add_listener(channel, called)
+                try:
+                    heard()
+                    await lost.wait()
+                finally:
+                    driver.remove_termination_listener(ended)
+                    if not driver.is_closed():
+                        await driver.remove_listener(channel, called)
 
     async def aclose(self) -> None:
         """Close all connections."""
