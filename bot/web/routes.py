@@ -55,6 +55,7 @@ _STATUS = {
 """Of HTTP, for asks that ended so; the others are answers, of which "offline" is one."""
 
 _BUSY_S = 5.0
+_REQUEST_ID = web.RequestKey("request_id", str)
 
 
 class RecognizesFrames(Protocol):
@@ -127,6 +128,9 @@ class Routes:
         self._limits = limits
         self._hands = Hands(limits.pictures_at_once, wait_s=_HANDS_WAIT_S)
         self._description = description(version=version, picture=limits.picture)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def application(self) -> web.Application:
         """Everything put together."""
@@ -138,14 +142,26 @@ class Routes:
         app.router.add_post("/v1/game", self._game)
         return app
 
+    async def drained(self) -> None:
+        """Wait until every request that came in is answered."""
+        await self._idle.wait()
+
     @web.middleware
     async def _accompany(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Name each request, count it, and make a sentence of whatever goes wrong."""
         name, began_s = uuid.uuid4().hex, time.perf_counter()
+        request[_REQUEST_ID] = name
+        self._under_way += 1
+        self._idle.clear()
         with bound_contextvars(request=name, platform=PLATFORM):
-            response = await self._sentenced(request, handler)
+            try:
+                response = await self._sentenced(request, handler)
+            finally:
+                self._under_way -= 1
+                if not self._under_way:
+                    self._idle.set()
             resource = request.match_info.route.resource
             # By what is there, not by what was asked for: strangers may ask for any number of addresses.
             path = resource.canonical if resource is not None else "other"
@@ -153,6 +169,9 @@ class Routes:
             self._figures.answered_http(path, response.status, elapsed_s=elapsed_s)
             log.info("%s %s: %d in %.0f ms", request.method, path, response.status, elapsed_s * 1e3)
         response.headers["X-Request-Id"] = name
+        if self._health.stops:
+            # Whoever keeps the connection would send the next request into a closed one.
+            response.force_close()
         return response
 
     async def _sentenced(
@@ -224,7 +243,7 @@ class Routes:
             raise refusals.wrong_type('Send JSON (application/json): {"channel": "some_channel"}.')
         body = await read_body(request, most_bytes=_GAME_BYTES, timeout_s=self._limits.body_s)
         wanted = _wanted(body)
-        reply = await self._handle(_request(wanted, caller))
+        reply = await self._handle(_request(wanted, caller, request[_REQUEST_ID]))
         answer = reply.answer
         if answer is None:
             # The door did not get as far as to a look: it is closing, or this command is off here.
@@ -262,8 +281,9 @@ def _wanted(body: bytes) -> _Wanted:
         ) from None
 
 
-def _request(wanted: _Wanted, caller: Caller) -> Request:
+def _request(wanted: _Wanted, caller: Caller, name: str) -> Request:
     return Request(
+        id=name,
         command=Identify(channel=wanted.channel),
         # Whoever has a token speaks for the operator, and has a limit of their own.
         asker=Asker(platform=PLATFORM, id=caller.id, name=caller.id, role=Role.OPERATOR),
