@@ -165,6 +165,7 @@ def evaluate(
         searched = asked(parts.validation, "running them on validation")
     measured = tuple(
         _of_model(
+            replace(artifact.rule, model=_name(artifact, artifacts)),
             artifact,
             parts,
             _seen(artifact, place, said, listing.games),
@@ -270,14 +271,22 @@ def _label(game: Game, labels: Sequence[Game]) -> str:
     return next((label.id for label in labels if plain(label.name) == plain(game.name)), game.id)
 
 
-def _of_model(model: Artifact, parts: Parts, test: Seen, validation: Seen, wanted_accuracy: float) -> ModelFigures:
-    rule, version = model.rule, model.manifest.version
+def _name(model: Artifact, models: Sequence[Artifact]) -> str:
+    """The version, and where it lies if others are called the same."""
+    version = model.manifest.version
+    is_alone = sum(other.manifest.version == version for other in models) == 1
+    return version if is_alone else f"{version} in {model.directory}"
+
+
+def _of_model(
+    rule: AnswerRule, model: Artifact, parts: Parts, test: Seen, validation: Seen, wanted_accuracy: float
+) -> ModelFigures:
     is_known = test.is_known(rule)
     known = test.of(is_known)
     if not is_known.any():
         games = sorted(set(test.game_ids.tolist()))
         some = ", ".join(games[:5]) + (f" and {len(games) - 5} more" if len(games) > 5 else "")
-        raise DataSetError(f"{version} knows none of the games that the part {parts.part} shows: {some}.")
+        raise DataSetError(f"{rule.model} knows none of the games that the part {parts.part} shows: {some}.")
     labels = _numbers(known, rule)
     calibrated = frame_answers(known.logits[:, : len(rule.labels)], labels=labels, temperature=rule.temperature)
     plain_rule = replace(rule, temperature=1.0)
@@ -285,7 +294,7 @@ def _of_model(model: Artifact, parts: Parts, test: Seen, validation: Seen, wante
     means = sampled_means(known.logits, streams=known.streams)[:, : len(rule.labels)]
     of_streams = stream_answers(judged, games=rule.labels)
     return ModelFigures(
-        name=version,
+        name=rule.model,
         games=tuple(game.id for game in rule.labels),
         of_frames=answer_figures(
             calibrated,
@@ -302,9 +311,9 @@ def _of_model(model: Artifact, parts: Parts, test: Seen, validation: Seen, wante
         answered=float(np.mean([one.is_right and not one.is_refused for one in judged])),
         unknown=_unknown(rule, test, validation),
         least_confidence=_least_confidence(rule, of_streams, validation, wanted_accuracy),
-        genres=_genres(model, parts, test, only_unknown=False),
-        genres_of_unknown=_genres(model, parts, test, only_unknown=True),
-        learnt_from=_learnt_from(model, parts),
+        genres=_genres(rule, parts, test, only_unknown=False),
+        genres_of_unknown=_genres(rule, parts, test, only_unknown=True),
+        learnt_from=_learnt_from(rule.model, model, parts),
     )
 
 
@@ -368,9 +377,8 @@ def _least_confidence(
     )
 
 
-def _genres(model: Artifact, parts: Parts, test: Seen, *, only_unknown: bool) -> GenreFigures | None:
+def _genres(rule: AnswerRule, parts: Parts, test: Seen, *, only_unknown: bool) -> GenreFigures | None:
     """Of the streams whose game the table of genres has; None without such streams, or a head that tells genres."""
-    rule = model.rule
     if not rule.genres:
         return None
     table = GenreTable.bundled()
@@ -396,10 +404,9 @@ def _marks(names: Sequence[str], table: GenreTable, wanted: Sequence[str]) -> np
     return np.array([[one in mine for one in wanted] for mine in ids], dtype=np.bool_)
 
 
-def _learnt_from(model: Artifact, parts: Parts) -> str | None:
+def _learnt_from(version: str, model: Artifact, parts: Parts) -> str | None:
     if not is_made_of(model, parts.listing):
         return None
-    version = model.manifest.version
     if FIGURES_NAME in model.manifest.files:
         return f"{version} has learnt from these very streams, which therefore say nothing of how good it is."
     if parts.part == "all":

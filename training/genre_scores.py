@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
+from sklearn.metrics import hamming_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,14 +139,16 @@ def score_genres(
         raise ValueError(f"{chances.shape} chances, {truth.shape} marks, {len(genres)} genres")
     of_genre = np.atleast_2d(thresholds).mean(axis=0)
     answered = answer(chances, thresholds=thresholds)
-    precision, recall, f1, shown = precision_recall_fscore_support(truth, answered, average=None, zero_division=0.0)
-    by_sample = precision_recall_fscore_support(truth, answered, average="samples", zero_division=0.0)
+    # By hand: of a single genre scikit-learn would make two classes.
+    precision, recall, f1 = _precision_recall_f1(truth, answered, axis=0)
+    by_sample = _precision_recall_f1(truth, answered, axis=1)
+    shown = truth.sum(axis=0)
     is_shown = shown > 0
     return GenreScores(
         hamming_loss=float(hamming_loss(truth, answered)),
-        exact=float(accuracy_score(truth, answered)),
-        precision=float(by_sample[0]),
-        recall=float(by_sample[1]),
+        exact=float((truth == answered).all(axis=1).mean()),
+        precision=float(by_sample[0].mean()),
+        recall=float(by_sample[1].mean()),
         macro_f1=float(f1[is_shown].mean()) if is_shown.any() else 0.0,
         top_class=top_class(chances, truth=truth),
         by_genre=tuple(
@@ -168,6 +170,13 @@ def score_genres(
 def top_class(chances: Chances, *, truth: Marks) -> float:
     """Share whose likeliest genre is one of the right ones; of equally likely ones the first counts."""
     return float(truth[np.arange(len(truth)), chances.argmax(axis=1)].mean())
+
+
+def _precision_recall_f1(truth: Marks, answered: Marks, *, axis: int) -> tuple[Chances, Chances, Chances]:
+    """As scikit-learn's `precision_recall_fscore_support` with `zero_division=0`."""
+    hits = (truth & answered).sum(axis=axis)
+    right, said = truth.sum(axis=axis), answered.sum(axis=axis)
+    return hits / np.maximum(said, 1), hits / np.maximum(right, 1), 2 * hits / np.maximum(said + right, 1)
 
 
 def _null(truth: Marks, trained_on: Marks) -> NullGenres:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, hamming_loss
+from sklearn.metrics import accuracy_score, f1_score, hamming_loss, precision_recall_fscore_support
 
 from training.genre_scores import ThresholdGoal, answer, choose_thresholds, score_genres, top_class
 from training.genres import Genre
@@ -45,6 +45,38 @@ def test_a_genre_that_nothing_shows_does_not_pull_the_mean_down() -> None:
     chances = np.array([[0.9, 0.1, 0.1], [0.9, 0.1, 0.1]])
     found = score_genres(chances, truth=truth, thresholds=HALF, genres=GENRES, trained_on=truth)
     assert (found.macro_f1, found.hamming_loss, found.exact) == (1.0, 0.0, 1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_shares_are_those_of_scikit_learn(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, chances = rng.random((count, 3)) < 0.4, rng.random((count, 3))
+    thresholds = rng.random((count, 3)) if seed % 2 else rng.random(3)
+    found = score_genres(chances, truth=truth, thresholds=thresholds, genres=GENRES, trained_on=truth)
+    answered = chances >= thresholds
+    by_sample = precision_recall_fscore_support(truth, answered, average="samples", zero_division=0.0)
+    by_genre = precision_recall_fscore_support(truth, answered, average=None, zero_division=0.0)
+    assert (found.precision, found.recall) == (pytest.approx(by_sample[0]), pytest.approx(by_sample[1]))
+    assert [one.precision for one in found.by_genre] == pytest.approx(by_genre[0].tolist())
+    assert [one.f1 for one in found.by_genre] == pytest.approx(by_genre[2].tolist())
+    assert found.exact == pytest.approx(accuracy_score(truth, answered))
+    assert found.hamming_loss == pytest.approx(hamming_loss(truth, answered))
+
+
+def test_a_single_genre_is_scored_as_one_of_many() -> None:
+    truth, chances = np.array([[True], [False], [True]]), np.array([[0.9], [0.8], [0.1]])
+    found = score_genres(chances, truth=truth, thresholds=np.full(1, 0.5), genres=GENRES[:1], trained_on=truth)
+    (one,) = found.by_genre
+    assert (one.precision, one.recall, one.shown, one.answered) == (0.5, 0.5, 2, 2)
+    assert found.precision == pytest.approx(1 / 3)
+
+
+def test_thresholds_may_differ_where_the_networks_do() -> None:
+    of_networks = np.array([[0.5, 0.65, 0.1], [0.5, 0.65, 0.9]])
+    found = score_genres(CHANCES, truth=TRUTH, thresholds=of_networks, genres=GENRES, trained_on=TRUTH)
+    assert found.exact == 1.0
+    assert found.by_genre[2].threshold == 0.5
 
 
 def test_thresholds_of_another_number_of_genres_are_refused() -> None:
