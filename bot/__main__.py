@@ -17,6 +17,7 @@ from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
 from bot.crawl import crawl
 from bot.keeping import data, db
+from bot.models import models
 from bot.worker import worker
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ app = typer.Typer(
 
 app.add_typer(data, name="data")
 app.add_typer(db, name="db")
+app.add_typer(models, name="models")
 app.command()(authorise)
 app.command()(crawl)
 app.command()(worker)

@@ -662,6 +662,37 @@ def _on_or_off(missing: str | None, *, section: str) -> str:
     return f"off: {missing}" if missing else f"off: [{section}] chat is false"
 
 
+NO_REGISTRY = "There is no registry: name its folder in [model] registry."
+NO_MODELS = (
+    "There are no models in the registry. `python -m training publish` and `python -m bot models add` bring some."
+)
+
+
+def model_is_current(version: str) -> str:
+    """A version was made current in the registry."""
+    return f"Model {version} is current. Bots that run take it over within seconds, if it is fit; they say so if not."
+
+
+def model_challenges(version: str) -> str:
+    """A version is tried from now on."""
+    return f"Model {version} is tried. `python -m bot models report` tells how it does."
+
+
+def model_is_dropped(version: str) -> str:
+    """A version is tried no longer."""
+    return f"Model {version} is tried no longer."
+
+
+def model_added(version: str) -> str:
+    """A model was brought into the registry."""
+    return f"Model {version} is in the registry. `python -m bot models use {version}` makes it current, `try` tries it."
+
+
+def bots_look_later(why: str, *, poll_s: float) -> str:
+    """Bots could not be told that the registry changed; ``why`` is a sentence."""
+    return f"Bots could not be told at once, and find out within {poll_s:g} s. {why}"
+
+
 def data_set(summary: DataSetSummary) -> list[str]:
     """What there is, in a few lines."""
     if not summary.frames:
