@@ -24,6 +24,8 @@ from bot.commands.parser import parse_command
 from bot.commands.service import CommandService
 from bot.commands.watching import Watching
 from bot.declared import DeclaredCategories
+from bot.door import Door
+from bot.figures import Figures
 from bot.following import ModelFollower, first_model
 from bot.languages.sentences import languages
 from bot.model_news import MODELS_CHANGED, ModelNews
@@ -58,7 +60,7 @@ from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from bot.chat.platform import ChatPlatform, Handle
     from bot.chat.twitch_chat import TwitchAddresses
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from bot.following import Answering, FirstModel, HearsOfModels
     from bot.nightly import CarriesOutNights
     from bot.settings import Settings
+    from bot.web.opening import Web
     from core.collection.directory import StreamDirectory
     from core.storage.records import JobRun
 
@@ -77,6 +80,12 @@ _KEPT_PICTURES = 32
 """Of a quarter of a megabyte each."""
 
 _PICTURES_KEPT_S = 60.0
+
+_ANSWERS_S = 5.0
+"""That askers have once the bot is told to stop; whoever is not answered by then is told to ask again later."""
+
+_LAST_WORDS_S = 2.0
+"""For these words to arrive, and for what is due by the clock to come to an end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,6 +261,7 @@ async def open_service(
     storage: Storage | None = None,
     directory: StreamDirectory | None = None,
     shows_evidence: bool = False,
+    figures: Figures | None = None,
 ) -> AsyncIterator[CommandService]:
     """Build the one door on top of what looks, and run what stores behind it.
 
@@ -261,6 +271,7 @@ async def open_service(
         storage: need not be prepared; None keeps nothing.
         directory: says what channels declare; None knows nothing of that.
         shows_evidence: whether a platform shows pictures.
+        figures: where it is counted; None counts nothing.
     """
     recorder = flagging = watching = None
     words, url_template = settings.commands.words, settings.streams.url
@@ -299,7 +310,7 @@ async def open_service(
         names=GameNames(AliasTable.bundled(), GameCatalogue(storage.database) if storage is not None else None),
         looks_at_once=limits.looks_at_once,
         looks_waiting=limits.looks_waiting,
-        cooldowns=Cooldowns(user_s=limits.user_s, place_s=limits.place_s, place_asks=limits.place_asks),
+        cooldowns=cooldowns(settings),
         off=settings.commands.off,
         records=recorder,
         declared=declared,
@@ -309,7 +320,12 @@ async def open_service(
         audit=storage.audit if storage is not None else None,
         evidence=mosaic.tiles if shows_evidence else None,
         answers_since=lambda: looking.answering.since,
+        figures=figures,
     )
+    if figures is not None:
+        figures.watch_queues(
+            looks=lambda: service.looks_waiting, unstored=lambda: recorder.waiting if recorder is not None else 0
+        )
     async with asyncio.TaskGroup() as group:
         recording = group.create_task(recorder.run(), name="recorder") if recorder is not None else None
         try:
@@ -320,6 +336,12 @@ async def open_service(
                 await declared.aclose()
             if recording is not None:
                 recording.cancel()
+
+
+def cooldowns(settings: Settings) -> Cooldowns:
+    """Who may ask again when."""
+    limits = settings.limits
+    return Cooldowns(user_s=limits.user_s, place_s=limits.place_s, place_asks=limits.place_asks)
 
 
 @contextlib.asynccontextmanager
@@ -384,18 +406,21 @@ def pick_taker(settings: Settings, storage: Storage, looking: Looking) -> PickTa
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
-    """Be in the chats, and do what is due by the clock, until told to stop.
+    """Be in the chats, serve HTTP, and do what is due by the clock, until told to stop.
+
+    Then nothing more is taken, what was taken is answered, and all is closed, within ten seconds.
 
     Raises:
         GameSpotterError: something that is needed cannot be used.
     """
     holder = new_holder()
     chats = chats_on(settings)
+    figures = Figures()
     async with contextlib.AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(settings))
         directory = await stack.enter_async_context(open_directory(settings))
         jobs = upkeep_jobs(settings, storage)
-        if not chats and not collects(settings):
+        if not chats and not collects(settings) and not settings.web.enabled:
             await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
             return
         news = ModelNews(storage.flags, storage.nights, holder=holder, places=settings.model.announced_in)
@@ -415,27 +440,88 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
                 )
             )
         service = await stack.enter_async_context(
-            open_service(settings, looking, storage=storage, directory=directory, shows_evidence=DISCORD in chats)
+            open_service(
+                settings,
+                looking,
+                storage=storage,
+                directory=directory,
+                shows_evidence=DISCORD in chats,
+                figures=figures,
+            )
         )
         # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
         await news.marked(looking.first.answering)
-        platforms = {chat: _chat(chat, settings, storage, service) for chat in chats}
+        door = Door(_placed(service, settings), figures=figures)
+        platforms = {chat: _chat(chat, settings, storage, service, figures) for chat in chats}
+        web = await _web(stack, settings, storage, looking, door, platforms, figures)
         async with asyncio.TaskGroup() as group:
+            schedule = Schedule(storage.nights, jobs, holder=holder, figures=figures)
             staying = [
+                group.create_task(schedule.run(stop=stop), name="schedule"),
                 group.create_task(news.run(platforms), name="news of models"),
                 group.create_task(storage.database.hear(MODELS_CHANGED, wake.set), name="notices of models"),
             ]
             if platforms:
                 watch = _watch(settings, storage, service, platforms, holder)
                 staying += [
-                    group.create_task(_in_chats(platforms, _placed(service, settings)), name="chats"),
+                    group.create_task(_in_chats(platforms, door.handle), name="chats"),
                     group.create_task(watch.run(), name="watch"),
                 ]
             try:
-                await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
+                await stop.wait()
+                if web is not None:
+                    web.stop()
+                await _drain(door, platforms.values(), web, schedule=staying[0])
             finally:
                 for task in staying:
                     task.cancel()
+
+
+async def _web(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    storage: Storage,
+    looking: Looking,
+    door: Door,
+    platforms: Mapping[str, ChatPlatform],
+    figures: Figures,
+) -> Web | None:
+    """HTTP, open until the stack is closed; None where it is not wanted."""
+    if not settings.web.enabled:
+        return None
+    from bot.web.opening import open_web  # noqa: PLC0415 - is not always wanted
+
+    return await stack.enter_async_context(
+        open_web(
+            settings,
+            handle=door.handle,
+            database=storage.database,
+            recognizer=looking.recognizer,
+            platforms=platforms,
+            figures=figures,
+        )
+    )
+
+
+async def _drain(
+    door: Door, platforms: Collection[ChatPlatform], web: Web | None, *, schedule: asyncio.Task[None]
+) -> None:
+    """Finish what was taken; what is not finished in time is cancelled by the caller."""
+    try:
+        async with asyncio.timeout(_ANSWERS_S + _LAST_WORDS_S), asyncio.TaskGroup() as group:
+            group.create_task(_ended(schedule), name="what is due")
+            if web is not None:
+                group.create_task(web.drained(), name="HTTP")
+            await door.close(within_s=_ANSWERS_S)
+            for platform in platforms:
+                group.create_task(platform.drained(), name=platform.name)
+    except TimeoutError:
+        log.warning("not all that was begun could be finished; the rest is given up")
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for a task that stays its owner's to cancel."""
+    await asyncio.wait({task})
 
 
 async def _in_chats(platforms: Mapping[str, ChatPlatform], handle: Handle) -> None:
@@ -488,8 +574,10 @@ def chats_on(settings: Settings) -> tuple[str, ...]:
     return tuple(chat for chat, is_on in on.items() if is_on)
 
 
-def _chat(chat: str, settings: Settings, storage: Storage, service: CommandService) -> ChatPlatform:
-    return _discord(settings, service) if chat == DISCORD else _twitch(settings, storage)
+def _chat(chat: str, settings: Settings, storage: Storage, service: CommandService, figures: Figures) -> ChatPlatform:
+    platform = _discord(settings, service) if chat == DISCORD else _twitch(settings, storage, figures)
+    figures.watch_chat(chat, lambda: platform.is_ready)
+    return platform
 
 
 def _discord(settings: Settings, service: CommandService) -> ChatPlatform:
@@ -527,11 +615,11 @@ def _drawing() -> Callable[[Answer, str], bytes]:
     return draw
 
 
-def _twitch(settings: Settings, storage: Storage) -> ChatPlatform:
+def _twitch(settings: Settings, storage: Storage, figures: Figures) -> ChatPlatform:
     from bot.chat.twitch_chat import TwitchChat  # noqa: PLC0415 - takes its time, and is not always wanted
 
     twitch = settings.twitch
-    return TwitchChat(
+    chat = TwitchChat(
         client_id=twitch.client_id,
         client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
         vault=token_vault(settings, storage),
@@ -540,6 +628,12 @@ def _twitch(settings: Settings, storage: Storage) -> ChatPlatform:
         operators=twitch.operators,
         addresses=twitch_addresses(settings),
     )
+    figures.watch_subscriptions(live=lambda: chat.live_subscriptions, wanted=lambda: chat.wanted_subscriptions)
+    figures.watch_messages("said", lambda: chat.tally.said)
+    figures.watch_messages("late", lambda: chat.tally.late)
+    figures.watch_messages("failed", lambda: chat.tally.failed)
+    figures.watch_messages("dropped", chat.tally.dropped.total)
+    return chat
 
 
 def token_vault(settings: Settings, storage: Storage) -> TokenVault:
