@@ -693,6 +693,50 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NewModelAnswer:
+    """What a model said of a look, as it is measured.
+
+    Attributes:
+        look: its key, which is that of the capture where it is kept.
+        model: version.
+        beside: version that answered, where this one said it silently; None where this one answered.
+        at: when.
+        game: the answer; ``UNKNOWN`` perhaps, and None where the model failed.
+        confidence: of the likeliest game, 0 to 1.
+        frames: how many there were.
+        network_ms: how long the network ran.
+    """
+
+    look: str
+    model: str
+    beside: str | None = None
+    at: datetime
+    game: Game | None
+    confidence: float
+    frames: int
+    network_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelAnswer:
+    """What a model said of a look, and what people say of it.
+
+    Attributes:
+        look: its key.
+        game: name of the answer, folded; empty for the unknown, None where the model failed.
+        confidence: of the likeliest game, 0 to 1.
+        frame_ms: how long the network ran for a frame.
+        is_right: by the moderators' latest word on the look; None where there is none.
+    """
+
+    look: str
+    game: str | None
+    confidence: float
+    frame_ms: float
+    is_right: bool | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
     """From which revision to which a database was brought; ``before`` is None for an empty one."""
 

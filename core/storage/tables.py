@@ -11,6 +11,7 @@
     job_runs ─ picks ───┘
 
     watches   tokens   audit   (of chats; they refer to nothing)
+    model_answers              (what models are measured by; likewise)
 """
 
 from __future__ import annotations
@@ -422,6 +423,34 @@ class FlagRow(Table):
     used_at: Mapped[datetime | None]
     told_at: Mapped[datetime | None]
     telling_until: Mapped[datetime | None]
+
+
+class ModelAnswerRow(Table):
+    """What a model said of a look, also silently, and how long that took; it need not be kept what the look saw.
+
+    Attributes:
+        look: key of the capture, where there is one.
+        beside: version that answered, where this one said it silently.
+        game: name; empty for the unknown, None where the model failed.
+    """
+
+    __tablename__ = "model_answers"
+    __table_args__ = (
+        UniqueConstraint("look", "model"),
+        CheckConstraint("frames > 0", name="frames"),
+        Index("ix_model_answers_model_at", "model", "at"),
+        Index("ix_model_answers_at", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    look: Mapped[str]
+    model: Mapped[str]
+    beside: Mapped[str | None]
+    at: Mapped[datetime]
+    game: Mapped[str | None]
+    confidence: Mapped[float]
+    frames: Mapped[int]
+    network_ms: Mapped[float]
 
 
 class LabelRow(Table):
