@@ -7,12 +7,16 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.errors import GameSpotterError
 from core.quiet import quiet_native_stderr
+
+if TYPE_CHECKING:
+    from training.baselines import SupportVectors
+    from training.config import TrainConfig
 
 Data = Annotated[
     Path,
@@ -27,6 +31,7 @@ NOT_FIT = 3
 DEFAULT_DATABASE = "data/gamespotter.db"
 DEFAULT_FRAMES = Path("data/frames")
 Preset = Annotated[str, typer.Option(help="A way to train, from training/configs.")]
+Config = Annotated[Path | None, typer.Option(help="A way to train as JSON, as `tune` writes it; instead of a preset.")]
 Weights = Annotated[
     str | None, typer.Option(help="Pretrained weights: a local file, 'imagenet' (downloaded by Keras), or 'none'.")
 ]
@@ -54,6 +59,7 @@ def run(
     data: Data,
     out: Annotated[Path, typer.Option(help="The model directory to write; must not exist.")],
     preset: Preset = "starter",
+    config: Config = None,
     weights: Weights = None,
     work: Work = Path("training-work"),
     frames: Frames = DEFAULT_FRAMES,
@@ -64,21 +70,45 @@ def run(
         ),
     ] = None,
     version: Annotated[str, typer.Option(help="Name of the model in its answers.")] = "gamespotter-1",
+    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's logs into this folder.")] = None,
+    coordinator: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the first of several processes that train together (JAX).")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many they are.")] = 1,
+    process: Annotated[int, typer.Option(min=0, help="Which of them this one is, from 0.")] = 0,
 ) -> None:
-    """Train a model, calibrate, export and check it, and write it with its report and model card."""
+    """Train a model, calibrate, export and check it, and write it with its report and model card. Resumes."""
+    if (coordinator is None) != (processes == 1) or process >= processes:
+        raise typer.BadParameter("several processes need --coordinator, --processes and, below that, --process")
     with quiet_native_stderr():
-        from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
-        from training.run import run as run_  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+        from training.devices import Processes  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+        from training.run import RunOptions  # noqa: PLC0415
+        from training.run import run as run_  # noqa: PLC0415
 
-    run_(
+    together = Processes(coordinator=coordinator, count=processes, number=process) if coordinator is not None else None
+    options = RunOptions(
         data=data,
         stored=frames,
         out=out,
-        config=preset_(preset, weights=weights),
         work=work,
         figures=figures,
         version=version,
+        processes=together,
+        tensorboard=tensorboard,
     )
+    run_(options, config=_config(preset, config, weights))
+
+
+@app.command()
+def finish(
+    unfinished: Annotated[Path, typer.Argument(help="What `run` left where there was no TensorFlow.")],
+    out: Annotated[Path, typer.Option(help="The model directory to write; must not exist.")],
+) -> None:
+    """Export what was trained without TensorFlow, and write the model directory."""
+    with quiet_native_stderr():
+        from training.finish import finish_unfinished  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+
+    finish_unfinished(unfinished, out=out)
 
 
 @app.command()
@@ -86,6 +116,7 @@ def protocols(
     data: Data,
     out: Annotated[Path, typer.Option(help="The JSON file of figures to write.")],
     preset: Preset = "starter",
+    config: Config = None,
     weights: Weights = None,
     work: Work = Path("training-work"),
     frames: Frames = DEFAULT_FRAMES,
@@ -96,14 +127,13 @@ def protocols(
 ) -> None:
     """Measure a way to train: rotations by stream, games held out whole, authors apart, the random split. Resumes."""
     with quiet_native_stderr():
-        from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
         from training.measure import measure  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
 
     measure(
         data=data,
         stored=frames,
         out=out,
-        config=preset_(preset, weights=weights),
+        config=_config(preset, config, weights),
         work=work,
         authors=tuple(author or ()),
     )
@@ -209,7 +239,13 @@ def evaluate(
         float, typer.Option(min=0, max=1, help="Share of streams' answers that a searched confidence is to keep right.")
     ] = 0.99,
     out: Annotated[Path | None, typer.Option(help="The JSON file of figures to write.")] = None,
+    preset: Preset = "starter",
+    weights: Weights = None,
+    work: Work = Path("training-work"),
     *,
+    svm: Annotated[
+        bool, typer.Option("--svm", help="Beside them a linear SVM on what the preset's pretrained network sees.")
+    ] = False,
     normalise: Annotated[bool, typer.Option("--normalise", help="Print the confusion as hundredths.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -217,6 +253,7 @@ def evaluate(
     with quiet_native_stderr():
         from training.assess import evaluate as evaluate_  # noqa: PLC0415 (so that --help answers at once)
 
+        baselines = [_support_vectors(preset, weights, work=work, as_json=as_json)] if svm else []
     evaluate_(
         models,
         data=data,
@@ -225,6 +262,7 @@ def evaluate(
         declared=declared,
         wanted_accuracy=wanted,
         out=out,
+        baselines=baselines,
         normalise=normalise,
         as_json=as_json,
     )
@@ -267,6 +305,21 @@ def preview(
 
     count = preview_(image, out=out, config=preset_(preset).augment, seed=seed)
     typer.echo(f"{out}: {count} pictures")
+
+
+def _support_vectors(preset: str, weights: str | None, *, work: Path, as_json: bool) -> SupportVectors:
+    from rich.console import Console  # noqa: PLC0415 (so that --help answers at once)
+
+    from training.baselines import SupportVectors  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+
+    return SupportVectors(_config(preset, None, weights), work=work, console=Console(stderr=as_json))
+
+
+def _config(preset: str, config: Path | None, weights: str | None) -> TrainConfig:
+    from training.config import preset as preset_  # noqa: PLC0415 (so that --help answers at once)
+    from training.config import read_config  # noqa: PLC0415
+
+    return preset_(preset, weights=weights) if config is None else read_config(config, weights=weights)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@
 
 If DIR itself holds a folder `frames`, that is where the games are looked for. A file `games.csv` in DIR, with
 the columns `slug` and `title`, gives the titles that people see; without it a game is called what its folder is called.
+A third column `may_ship` that says "no" keeps a game's pictures out of all that is passed on with a model.
 Nothing is ever moved, renamed or deleted.
 """
 
@@ -69,12 +70,14 @@ class Listing:
         frames: of these.
         missing: files that the data set names and that are not there.
         manifest: SHA-256 of the manifest that lists it; None for folders.
+        withheld: ids of games whose pictures may not be passed on with a model.
     """
 
     games: tuple[Game, ...]
     frames: tuple[FrameFile, ...]
     missing: int = 0
     manifest: str | None = None
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,12 +106,14 @@ class Tree:
         games: folders of games that there are in each of them (in None without parts), also empty ones.
         pictures: in the order of the paths.
         titles: of games, by the name of their folder.
+        withheld: folders of games whose pictures may not be passed on with a model.
     """
 
     parts: tuple[Part, ...]
     games: dict[Part | None, frozenset[str]]
     pictures: tuple[TreePicture, ...]
     titles: dict[str, str]
+    withheld: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,11 +142,13 @@ def survey(directory: Path) -> Tree:
     for top, part in parts.items():
         games[part] = games.get(part, frozenset()) | {folder.name for folder in _folders(top)}
         pictures += [picture for folder in _folders(top) for picture in _pictures_of(folder, part)]
+    table = _table(directory / "games.csv")
     return Tree(
         parts=tuple(part for part in Part if part in games),
         games=games,
         pictures=tuple(pictures),
-        titles=_titles(directory / "games.csv"),
+        titles={row["slug"]: row["title"] for row in table},
+        withheld=frozenset(row["slug"] for row in table if (row.get("may_ship") or "").strip().casefold() == "no"),
     )
 
 
@@ -171,7 +178,11 @@ def list_frames(directory: Path) -> Listing:
         raise DataSetError(f"There is no data set in {directory}: no folder in it holds a JPEG picture.")
     if len(ids) == 1:
         raise DataSetError(f"The data set in {directory} has one game only, {ids[0]}: there is nothing to tell apart.")
-    return Listing(games=tuple(Game(id=name, name=tree.titles.get(name, name)) for name in ids), frames=tuple(frames))
+    return Listing(
+        games=tuple(Game(id=name, name=tree.titles.get(name, name)) for name in ids),
+        frames=tuple(frames),
+        withheld=tree.withheld & set(ids),
+    )
 
 
 def divided_streams(tree: Tree) -> tuple[str, ...]:
@@ -223,9 +234,9 @@ def _pictures_of(folder: Path, part: Part | None) -> list[TreePicture]:
     return pictures
 
 
-def _titles(table: Path) -> dict[str, str]:
+def _table(table: Path) -> list[dict[str, str]]:
     if not table.is_file():
-        return {}
+        return []
     try:
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -233,4 +244,4 @@ def _titles(table: Path) -> dict[str, str]:
         raise DataSetError(f"{table} cannot be read as a table of games.") from error
     if rows and not {"slug", "title"} <= rows[0].keys():
         raise DataSetError(f"{table} lacks the column 'slug' or 'title'.")
-    return {row["slug"]: row["title"] for row in rows}
+    return rows

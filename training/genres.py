@@ -7,6 +7,7 @@ checked whole: all mistakes are told at once.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -97,6 +98,20 @@ class GenreTable:
         for number, row in enumerate(rows):
             targets[number, list(row or ())] = True
         return targets
+
+    def learnable(self, games: Sequence[Game], *, least_games: int = 2) -> tuple[Genre, ...]:
+        """The genres that a network of these games can learn: those that several of them have.
+
+        One that a single game has would be learnt as that game's looks, and called by a kind's name.
+        """
+        counts: Counter[Genre] = Counter(genre for game in games for genre in self.of(game.name))
+        return tuple(genre for genre in self.genres if counts[genre] >= least_games)
+
+    def marks(self, games: Sequence[Game], genres: Sequence[Genre]) -> npt.NDArray[np.bool_]:
+        """bool[games, genres]: which of these genres each game has; a game that is not in the table has none."""
+        return np.array([[genre in self.of(game.name) for genre in genres] for game in games], dtype=np.bool_).reshape(
+            len(games), len(genres)
+        )
 
     def __len__(self) -> int:
         """How many games there are."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core.recognition.aggregate import Logits
-    from training.pipeline import Activations, Labels
+    from training.pipeline import Activations, Inputs, Labels
     from training.split import Rows
 
 _CHUNK = 512
@@ -96,7 +96,7 @@ def fit_layout(
     )
 
 
-def cosines(layout: Layout, activations: Activations, rows: Rows) -> npt.NDArray[np.float32]:
+def cosines(layout: Layout, activations: Inputs, rows: Rows) -> npt.NDArray[np.float32]:
     """float32[rows, games]: the cosine of each frame's direction to each game's."""
     whitened = grid_means(activations, rows, layout.grid) @ layout.whitening - layout.offset
     whitened /= np.linalg.norm(whitened, axis=1, keepdims=True) + np.float32(1e-9)
@@ -108,7 +108,7 @@ def joined(appearance: Logits, layout: npt.NDArray[np.float32], *, weight: float
     return np.asarray(log_softmax(appearance, axis=1) + np.float32(weight) * layout, dtype=np.float32)
 
 
-def grid_means(activations: Activations, rows: Rows, grid: tuple[int, int]) -> npt.NDArray[np.float32]:
+def grid_means(activations: Inputs, rows: Rows, grid: tuple[int, int]) -> npt.NDArray[np.float32]:
     """float32[rows, cells * channels]: means over each cell, cells in reading order.
 
     Raises:

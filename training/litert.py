@@ -16,9 +16,9 @@ from core.recognition.aggregate import softmax
 
 if TYPE_CHECKING:
     import keras
+    import numpy.typing as npt
 
     from core.recognition.aggregate import Logits
-    from training.pipeline import Pictures
 
 _BATCH = 4
 _LARGEST_DIFFERENCE = 0.02
@@ -38,6 +38,13 @@ class Agreement:
     same_answers: float
     largest_difference: float
 
+    def told(self) -> str:
+        """One sentence."""
+        return (
+            f"The exported network gave the same answer as Keras on {self.same_answers:.1%} of {self.frames} frames; "
+            f"probabilities are at most {self.largest_difference:.5f} apart."
+        )
+
 
 def export(model: keras.Model) -> bytes:
     """A LiteRT network whose weights are float16 and whose batch size can be chosen when it is loaded."""
@@ -53,19 +60,21 @@ def export(model: keras.Model) -> bytes:
         return path.read_bytes()
 
 
-def check(network: bytes, model: keras.Model, pictures: Pictures, *, temperature: float) -> Agreement:
-    """Run both on the same frames.
+def check(
+    network: bytes, model: keras.Model, pictures: npt.NDArray[np.uint8], *, temperature: float, games: int
+) -> Agreement:
+    """Run both on the same frames, and compare what they say of the games; genres follow those in their outputs.
 
     Raises:
         TrainingError: they give different answers, or probabilities that differ by more than 0.02.
     """
-    exported = run(network, pictures)
+    exported = run(network, pictures)[:, :games]
     trained = np.concatenate(
         [
             np.asarray(model.predict_on_batch(pictures[start : start + _BATCH]))
             for start in range(0, len(pictures), _BATCH)
         ]
-    )
+    )[:, :games]
     ours = softmax(exported.astype(np.float64) / temperature)
     theirs = softmax(trained.astype(np.float64) / temperature)
     agreement = Agreement(
@@ -81,7 +90,7 @@ def check(network: bytes, model: keras.Model, pictures: Pictures, *, temperature
     return agreement
 
 
-def run(network: bytes, pictures: Pictures) -> Logits:
+def run(network: bytes, pictures: npt.NDArray[np.uint8]) -> Logits:
     """Logits of the exported network; float32[n, games]."""
     interpreter = Interpreter(model_content=network)
     takes, gives = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -18,17 +18,21 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import DataSetError
 from core.frames import IMAGE_CONVENTION, decode_jpeg, to_stored
+from training.augment import augment
+from training.config import Balance
 from training.folders import FrameFile, Listing, without
+from training.overlays import with_overlays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from core.games import Game
+    from training.augment import AugmentConfig
     from training.split import Part, Rows
 
-Pictures: TypeAlias = npt.NDArray[np.uint8]
-"""uint8[n, 180, 320, 3], RGB."""
+Inputs: TypeAlias = npt.NDArray[np.generic]
+"""What a network takes: pictures, or a stem's activations."""
 Labels: TypeAlias = npt.NDArray[np.int64]
 """int64[n]: numbers of games."""
 Activations: TypeAlias = npt.NDArray[np.float16]
@@ -60,7 +64,7 @@ class PackedFrames:
     units: npt.NDArray[np.str_]
     parts: tuple[Part | None, ...]
     labels: Labels
-    shards: tuple[Pictures, ...]
+    shards: tuple[npt.NDArray[np.uint8], ...]
     unreadable: tuple[str, ...]
     sha256: str
 
@@ -76,6 +80,10 @@ class PackedFrames:
     def picture(self, row: int) -> npt.NDArray[np.uint8]:
         """uint8[180, 320, 3] of one frame."""
         return np.asarray(self.shards[row // _FRAMES_PER_SHARD][row % _FRAMES_PER_SHARD])
+
+    def overlaid_picture(self, row: int) -> npt.NDArray[np.uint8]:
+        """uint8[180, 320, 3] of one frame with the test's overlays on it; for judging alone."""
+        return with_overlays(self.picture(row), stream=str(self.streams[row]), index=row)
 
 
 def pack(listing: Listing, directory: Path, *, progress: Callable[[int, int], None]) -> PackedFrames:
@@ -113,29 +121,92 @@ def pack(listing: Listing, directory: Path, *, progress: Callable[[int, int], No
     )
 
 
-class FrameBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Training examples, drawn so that every game and every stream of it counts the same, however long it was recorded.
+class Examples(Protocol):
+    """What a network is shown, by the row of a frame: pictures, or what a stem made of them."""
 
-    Each item is (activations float32[batch, ...], targets float32[batch, games]). `views[0]` holds the frames
-    as they are, the others augmented views of the same frames in the same order. The first `blended_share` of
-    a batch are blends of two games' activations, with a target that is the same for every game.
+    def plain(self, rows: Rows) -> Inputs:
+        """[rows, ...]: the frames as they are."""
+        ...
+
+    def overlaid(self, rows: Rows) -> Inputs:
+        """[rows, ...]: with the test's overlays on them; for judging alone."""
+        ...
+
+    def training(self, row: int, rng: np.random.Generator) -> Inputs:
+        """[...]: one frame as it may be shown in training, augmented or not."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """Examples that are pictures, uint8[180, 320, 3]; augmented anew each time they are shown.
+
+    Attributes:
+        frames: decoded.
+        augment: what may be done to a picture; None for nothing.
+        plain_share: share of the training examples that are shown as they are.
+    """
+
+    frames: PackedFrames
+    augment: AugmentConfig | None
+    plain_share: float
+
+    def plain(self, rows: Rows) -> Inputs:
+        """uint8[rows, 180, 320, 3]."""
+        return np.stack([self.frames.picture(int(row)) for row in rows])
+
+    def overlaid(self, rows: Rows) -> Inputs:
+        """uint8[rows, 180, 320, 3]."""
+        return np.stack([self.frames.overlaid_picture(int(row)) for row in rows])
+
+    def training(self, row: int, rng: np.random.Generator) -> Inputs:
+        """uint8[180, 320, 3]."""
+        picture = self.frames.picture(row)
+        if self.augment is None or rng.random() < self.plain_share:
+            return picture
+        return augment(picture, rng, self.augment)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """Which part of every batch is this process's, where several train one network together."""
+
+    process: int = 0
+    processes: int = 1
+
+
+class FrameBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """Training examples in batches of (inputs [batch, ...], targets float32[batch, games], weights float32[batch]).
+
+    With `Balance.DRAWN` every game, and every stream of it, is drawn equally often, however long it was recorded;
+    else every frame is shown once an epoch. An epoch shows as many examples as there are frames, less an unfinished
+    batch. The first `blended_share` of a batch are blends of two games, with a target that is the same for every game.
+
+    A batch depends on the seed, the epoch and its number alone, in whatever order and from whatever thread batches
+    are asked for, and whichever process asks for its share of it.
     """
 
     def __init__(
         self,
-        views: Sequence[Activations],
+        examples: Examples,
         *,
         labels: Labels,
         streams: npt.NDArray[np.str_],
         rows: Rows,
         games: int,
         batch_size: int,
-        plain_share: float,
+        balance: Balance,
         blended_share: float,
         seed: int,
+        first_epoch: int = 0,
+        threads: int = 1,
+        share: Share | None = None,
     ) -> None:
-        super().__init__()
-        self._views = views
+        super().__init__(workers=threads, max_queue_size=max(8, 2 * threads))
+        self._examples = examples
+        self._labels = labels
+        self._rows = rows
+        self._games = games
         self._rows_of_streams_of_games = [
             [
                 of_game[streams[of_game] == stream]
@@ -144,44 +215,72 @@ class FrameBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             ]
             for game in range(games)
         ]
-        self._examples = len(rows)
-        self._batch_size = batch_size
-        self._plain_share = plain_share
-        self._blended = round(blended_share * batch_size)
+        counts = np.maximum(np.bincount(labels[rows], minlength=games), 1)
+        weighted = balance is Balance.WEIGHTED
+        self._weights = (len(rows) / (games * counts) if weighted else np.ones(games)).astype(np.float32)
+        self._balance = balance
+        self._batch_size = min(batch_size, len(rows))
+        self._blended = round(blended_share * self._batch_size)
         self._seed = seed
-        self._epoch = 0
+        self._epoch = first_epoch
+        self._order = self._ordered()
+        whole = share or Share()
+        cuts = np.linspace(0, self._batch_size, whole.processes + 1).astype(int)
+        self._mine = slice(int(cuts[whole.process]), int(cuts[whole.process + 1]))
 
     def __len__(self) -> int:
-        """Batches in an epoch, which shows as many examples as there are frames."""
-        return max(1, self._examples // self._batch_size)
+        """Batches in an epoch."""
+        return max(1, len(self._rows) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """One batch; depends on the seed, the epoch and `index` alone, in whatever order batches are asked for."""
+    def __getitem__(self, index: int) -> tuple[Inputs, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """One batch, or this process's share of it."""
         rng = np.random.default_rng([self._seed, self._epoch, index])
-        games = rng.integers(len(self._rows_of_streams_of_games), size=self._batch_size)
-        examples = []
-        for game in games:
-            streams = self._rows_of_streams_of_games[game]
-            stream = streams[rng.integers(len(streams))]
-            row = stream[rng.integers(len(stream))]
-            plain = len(self._views) == 1 or rng.random() < self._plain_share
-            view = 0 if plain else int(rng.integers(1, len(self._views)))
-            examples.append(self._views[view][row])
-        activations = np.stack(examples).astype(np.float32)
-        targets = np.eye(len(self._rows_of_streams_of_games), dtype=np.float32)[games]
-        plain_activations = activations.copy()
-        for place in range(self._blended):
-            partners = np.flatnonzero(games != games[place])
+        games, rows = self._drawn(rng) if self._balance is Balance.DRAWN else self._in_turn(index)
+        # Each example has a generator of its own, so that a process draws its share only.
+        seeds = rng.integers(2**63, size=self._batch_size)
+        targets = np.eye(self._games, dtype=np.float32)[games]
+        inputs = []
+        for place in range(self._mine.start, self._mine.stop):
+            mine = np.random.default_rng(seeds[place])
+            shown = self._examples.training(int(rows[place]), mine)
+            partners = np.flatnonzero(games != games[place]) if place < self._blended else np.zeros(0, dtype=int)
             if partners.size:
-                share = np.float32(rng.uniform(0.35, 0.65))
-                other = plain_activations[rng.choice(partners)]
-                activations[place] = share * plain_activations[place] + (1 - share) * other
-                targets[place] = 1.0 / targets.shape[1]
-        return activations, targets
+                partner = int(mine.choice(partners))
+                # As the partner itself is shown in this batch.
+                other = self._examples.training(int(rows[partner]), np.random.default_rng(seeds[partner]))
+                shown = _blended(shown, other, share=float(mine.uniform(0.35, 0.65)))
+                targets[place] = 1.0 / self._games
+            inputs.append(shown)
+        stacked = np.stack(inputs)
+        if stacked.dtype == np.float16:
+            stacked = stacked.astype(np.float32)
+        return stacked, targets[self._mine], self._weights[games[self._mine]]
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's draws."""
         self._epoch += 1
+        self._order = self._ordered()
+
+    def _ordered(self) -> Rows:
+        return np.random.default_rng([self._seed, self._epoch]).permutation(self._rows)
+
+    def _in_turn(self, index: int) -> tuple[Labels, Rows]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return self._labels[rows], rows
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[Labels, Rows]:
+        games = rng.integers(self._games, size=self._batch_size)
+        rows = np.empty(self._batch_size, dtype=np.int64)
+        for place, game in enumerate(games):
+            streams = self._rows_of_streams_of_games[game]
+            stream = streams[rng.integers(len(streams))]
+            rows[place] = stream[rng.integers(len(stream))]
+        return games, rows
+
+
+def _blended(one: Inputs, other: Inputs, *, share: float) -> Inputs:
+    blend = np.float32(share) * one.astype(np.float32) + np.float32(1 - share) * other.astype(np.float32)
+    return np.asarray(np.rint(blend) if one.dtype == np.uint8 else blend, dtype=one.dtype)
 
 
 class _Index(BaseModel):

@@ -1,4 +1,4 @@
-"""What every verb that trains begins with: the configuration, the decoded frames, and the stem's activations."""
+"""What every verb that trains begins with: the configuration, the decoded frames, and what of them is shown."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.progress import Progress
 from training.folders import Minima, check_minima, list_frames, without
 from training.manifest import list_manifest
 from training.network import build
-from training.pipeline import PackedFrames, pack
-from training.views import overlaid_view, training_views
+from training.pipeline import Examples, PackedFrames, Pictures, pack
+from training.views import kept_views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from training.config import TrainConfig
     from training.folders import Listing
-    from training.pipeline import Activations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,15 +29,13 @@ class Prepared:
     Attributes:
         listing: the files that are used.
         frames: decoded.
-        views: activations of the plain frames and of their augmented views.
-        overlaid: activations of the frames with the test's overlays.
+        examples: what a network is shown: pictures, or what its stem makes of them.
     """
 
     config: TrainConfig
     listing: Listing
     frames: PackedFrames
-    views: tuple[Activations, ...]
-    overlaid: Activations
+    examples: Examples
 
 
 def prepare(*, data: Path, stored: Path, config: TrainConfig, work: Path, console: Console) -> Prepared:
@@ -72,14 +69,15 @@ def prepare(*, data: Path, stored: Path, config: TrainConfig, work: Path, consol
                 listing, frozenset(frame.path for frame in listing.frames if str(frame.path) in unreadable)
             )
         check_minima(listing, Minima(streams_per_game=config.streams_per_game, frames_per_game=config.frames_per_game))
-        stem = build(config, games=len(frames.games)).stem
-        computing = progress.add_task("computing activations of views", total=config.views + 1)
-        views = training_views(
-            frames,
-            stem,
-            work / "views",
-            config=config,
-            progress=lambda done, total: progress.update(computing, completed=done, total=total),
-        )
-        overlaid = overlaid_view(frames, stem, work / "views", config=config)
-    return Prepared(config=config, listing=listing, frames=frames, views=views, overlaid=overlaid)
+        stem = build(config, games=len(frames.games)).stem if config.has_stem else None
+        examples: Examples = Pictures(frames=frames, augment=config.augment, plain_share=config.plain_share)
+        if stem is not None:
+            computing = progress.add_task("computing activations of views")
+            examples = kept_views(
+                frames,
+                stem,
+                work / "views",
+                config=config,
+                progress=lambda done, total: progress.update(computing, completed=done, total=total),
+            )
+    return Prepared(config=config, listing=listing, frames=frames, examples=examples)

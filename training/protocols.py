@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -44,7 +45,7 @@ from training.figures import (
 )
 from training.genre_scores import choose_thresholds
 from training.genres import GenreTable
-from training.layout import cosines, fit_layout, joined
+from training.learn import Asked, learn
 from training.overlays import covered_share, with_overlays
 from training.scores import (
     Answers,
@@ -60,7 +61,7 @@ from training.scores import (
 )
 from training.split import ROTATIONS, Split, by_author, by_random_frame, by_stream, held_out_games
 from training.summary import answer_figures, genre_figures, score_figures
-from training.train import Epoch, fit, predict
+from training.train import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,10 +69,13 @@ if TYPE_CHECKING:
 
     from core.games import Game
     from core.recognition.aggregate import Logits
+    from training.checkpoint import Epoch
     from training.config import TrainConfig
+    from training.devices import Devices
     from training.genre_scores import Chances, Marks
     from training.genres import Genre
-    from training.pipeline import Activations, PackedFrames
+    from training.pipeline import PackedFrames
+    from training.prepare import Prepared
     from training.split import Rows
 
 Names: TypeAlias = npt.NDArray[np.str_]
@@ -155,15 +159,22 @@ def trials(frames: PackedFrames, *, authors: Sequence[tuple[str, str]]) -> tuple
 
 def attempt(
     trial: Trial,
-    frames: PackedFrames,
-    views: tuple[Activations, ...],
-    overlaid: Activations,
+    prepared: Prepared,
     *,
-    config: TrainConfig,
+    devices: Devices,
     directory: Path,
     progress: Callable[[Epoch], None],
 ) -> Outcome:
-    """Train a trial's network and ask it, or read what it answered before."""
+    """Train a trial's network and ask it, or read what it answered before.
+
+    Args:
+        trial: what to train on and to ask.
+        prepared: the data set and how to train.
+        devices: on what.
+        directory: where answers are kept, and how far a training that was stopped had come.
+        progress: is told of every epoch.
+    """
+    frames, config = prepared.frames, prepared.config
     known = tuple(game for game in frames.games if game.id not in trial.held_out)
     number = {game.id: place for place, game in enumerate(known)}
     ids = frames.game_ids
@@ -172,40 +183,60 @@ def attempt(
         rows[labels[rows] >= 0] for rows in (trial.split.train, trial.split.validation, trial.split.test)
     )
     held_out = np.flatnonzero(labels < 0)
-    learnt = np.sort(np.concatenate([train, validation]))
+    table = GenreTable.bundled()
+    # The same list in every trial, so that their answers can be put together.
+    genres = table.learnable(frames.games)
     kept = directory / f"{trial.name}-{_fingerprint(frames, config)}.npz"
     if not kept.is_file():
-        fitted = fit(
-            views,
-            labels=labels,
-            streams=frames.streams,
-            train=train,
-            validation=validation,
-            games=len(known),
+        on_the_way = kept.with_suffix("")
+        learnt = learn(
+            Task(
+                examples=prepared.examples,
+                labels=labels,
+                streams=frames.streams,
+                train=train,
+                validation=validation,
+                games=len(known),
+            ),
             config=config,
+            devices=devices,
+            marks=table.marks(known, genres) if genres else None,
+            directory=on_the_way,
             progress=progress,
         )
-        layout = fit_layout(views, labels=labels, rows=learnt, games=len(known), grid=config.layout_grid)
+        examples = prepared.examples
+        asked = {
+            "test": learnt.ask(examples.plain, test),
+            "overlaid": learnt.ask(examples.overlaid, test),
+            "held_out": learnt.ask(examples.plain, held_out),
+        }
+        parts: dict[str, npt.NDArray[np.generic]] = {"best_epoch": np.array(learnt.fitted.best_epoch)}
+        for name, answers in asked.items():
+            given = {"appearance": answers.appearance, "layout": answers.layout, "genres": answers.genres}
+            parts |= {f"{name}_{kind}": values for kind, values in given.items() if values is not None}
         directory.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_suffix(".part.npz")
-        asked = {"test": (views[0], test), "overlaid": (overlaid, test), "held_out": (views[0], held_out)}
-        parts: dict[str, npt.NDArray[np.generic]] = {}
-        for name, (activations, rows) in asked.items():
-            empty = np.zeros((0, len(known)), dtype=np.float32)
-            parts[f"{name}_appearance"] = predict(fitted.network.tail, activations, rows) if len(rows) else empty
-            parts[f"{name}_layout"] = cosines(layout, activations, rows) if len(rows) else empty
-        parts["best_epoch"] = np.array(fitted.best_epoch)
         np.savez(unfinished, allow_pickle=False, **parts)
         unfinished.rename(kept)
-    with np.load(kept) as answers:
+        shutil.rmtree(on_the_way, ignore_errors=True)
+    with np.load(kept) as read:
+
+        def logits(name: str) -> Logits:
+            weight = 0.0 if config.layout is None else config.layout.weight
+            layout = read.get(f"{name}_layout")
+            return Asked(appearance=read[f"{name}_appearance"], layout=layout, genres=None).joined(weight)
+
         return Outcome(
             labels=known,
             test_rows=test,
-            test=joined(answers["test_appearance"], answers["test_layout"], weight=config.layout_weight),
-            overlaid=joined(answers["overlaid_appearance"], answers["overlaid_layout"], weight=config.layout_weight),
+            test=logits("test"),
+            overlaid=logits("overlaid"),
             held_out_rows=held_out,
-            held_out=joined(answers["held_out_appearance"], answers["held_out_layout"], weight=config.layout_weight),
-            best_epoch=int(answers["best_epoch"]),
+            held_out=logits("held_out"),
+            best_epoch=int(read["best_epoch"]),
+            genres=genres,
+            test_genres=read["test_genres"] if genres else None,
+            held_out_genres=read["held_out_genres"] if genres else None,
         )
 
 
@@ -533,6 +564,8 @@ def _genres(
     both = ([one for one in known if one is not None], [one for one in held_out if one is not None])
     if len(both[0]) < len(rotations) or len(both[1]) < len(folds):
         return None
+    if not all(sum(len(part.chances) for part in parts) for parts in both):
+        return None
     genres = folds[0].genres
 
     def crossed(parts: Sequence[_GenreStreams]) -> GenreFigures:
@@ -561,14 +594,18 @@ def _genre_streams(
 ) -> _GenreStreams | None:
     if logits is None or not len(rows):
         return None
-    places = [kinds.genres.index(genre) for genre in one.genres]
-    of_games = kinds.targets(frames.games)[:, places]
+    of_games = [set(kinds.of(game.name)) for game in frames.games]
+    marks = np.array([[genre in mine for genre in one.genres] for mine in of_games], dtype=np.bool_)
     _, first = np.unique(frames.streams, return_index=True)
-    tested = np.isin(first, rows)
+    shown = frames.labels[first]
+    # What a game nobody has put into the table looks like, nobody can be right about.
+    is_told = np.array([bool(mine) for mine in of_games], dtype=np.bool_)[shown]
+    is_tested = np.isin(first, rows)
+    chances = np.asarray(expit(sampled_means(logits, streams=frames.streams[rows])), dtype=np.float64)
     return _GenreStreams(
-        chances=np.asarray(expit(sampled_means(logits, streams=frames.streams[rows])), dtype=np.float64),
-        truth=of_games[frames.labels[first[tested]]],
-        others=of_games[frames.labels[first[~tested]]],
+        chances=chances[is_told[is_tested]],
+        truth=marks[shown[is_tested & is_told]],
+        others=marks[shown[~is_tested & is_told]],
     )
 
 
@@ -607,8 +644,9 @@ def _game_figures(
 
 def _fingerprint(frames: PackedFrames, config: TrainConfig) -> str:
     """Changes with the data set and with all of the configuration that a trial's own answers depend on."""
+    layout = config.layout and dataclasses.replace(config.layout, weight=0.0)
     aside = dataclasses.replace(
-        config, layout_weight=0.0, known_refused=0.0, novelty_score=NoveltyScore.MAX_LOGIT, streams_per_game=0
+        config, layout=layout, known_refused=0.0, novelty_score=NoveltyScore.MAX_LOGIT, streams_per_game=0
     )
     return hashlib.sha256(repr((frames.sha256, frames.names, frames.units.tolist(), aside)).encode()).hexdigest()[:16]
 

@@ -4,56 +4,81 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
+import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
 from rich.console import Console
+from scipy.special import expit
 
 from core.errors import ArtifactError, TrainingError
 from core.frames import IMAGE_CONVENTION
 from core.recognition.artifact import (
     NETWORK_NAME,
     DataSetSection,
+    GenreSection,
     ImageSection,
     LabelSection,
     Manifest,
     UnknownSection,
-    write_artifact,
 )
 from training.calibrate import fit_temperature, fit_threshold
+from training.devices import prepare_devices
 from training.evaluate import judge
 from training.figures import ProtocolFigures
-from training.layout import cosines, fit_layout, joined
-from training.litert import check, export
-from training.network import join
+from training.finish import GoldenFrame, Trained, finish
+from training.genre_scores import choose_thresholds
+from training.genres import GenreTable
+from training.learn import Learnt, learn
 from training.prepare import Prepared, prepare
 from training.protocols import Outcome, rule_of, test_figures
-from training.report import GameShare, Story, html, model_card, percent, told
+from training.report import GameShare, Story, percent, told
 from training.split import ROTATIONS, Split, all_but_validation, as_given, by_stream
-from training.train import fit, predict, write_log
+from training.train import Task, write_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.recognition.aggregate import Logits
+    from training.checkpoint import Epoch
     from training.config import TrainConfig
+    from training.devices import Processes
     from training.figures import TestFigures
-    from training.pipeline import Activations, PackedFrames
-    from training.split import Rows
-    from training.train import Epoch, Fitted
-
-    Answer: TypeAlias = Callable[[Activations, Rows], Logits]
+    from training.genres import Genre
+    from training.pipeline import PackedFrames
 
 _COMPARED_FRAMES = 256
+_GOLDEN_FRAMES_PER_GAME = 2
 
 
-def run(
-    *, data: Path, stored: Path, out: Path, config: TrainConfig, work: Path, figures: Path | None, version: str
-) -> None:
-    """Train a model and write it to `out`.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What `run` is asked for.
+
+    Attributes:
+        data: folders of games, or a manifest of `export`.
+        stored: where the frames of a manifest lie.
+        out: the model directory to write.
+        work: what is kept between runs, and how far one that was stopped had come.
+        figures: of `protocols`; None measures this one training.
+        version: of the model.
+        processes: that train together; None for this one alone.
+        tensorboard: a folder for TensorBoard's logs; None for none.
+    """
+
+    data: Path
+    stored: Path
+    out: Path
+    work: Path
+    figures: Path | None = None
+    version: str = "gamespotter-1"
+    processes: Processes | None = None
+    tensorboard: Path | None = None
+
+
+def run(options: RunOptions, *, config: TrainConfig) -> None:
+    """Train a model and write it to `options.out`; what was stopped goes on.
 
     Without `figures`, the parts are those that a manifest names, or a folder per part. Where there are none, a fifth
     of each game's streams is kept for the test, and one more stream each decides when to stop and gives temperature
@@ -66,62 +91,57 @@ def run(
         TrainingError: the network cannot be built, fitted or exported, or there are no such figures.
     """
     console = Console()
-    if out.exists():
-        raise ArtifactError(f"There is already something at {out}; a model is never written over.")
-    measured = _read_figures(figures) if figures is not None else None
-    prepared = prepare(data=data, stored=stored, config=config, work=work, console=console)
+    if options.out.exists():
+        raise ArtifactError(f"There is already something at {options.out}; a model is never written over.")
+    measured = _read_figures(options.figures) if options.figures is not None else None
+    devices = prepare_devices(config.fitting.precision, processes=options.processes)
+    console.print(f"Training with {devices.told}", highlight=False)
+    prepared = prepare(data=options.data, stored=options.stored, config=config, work=options.work, console=console)
     frames = prepared.frames
-    streams = frames.streams.tolist()
     split = _split(frames, is_tested=measured is None)
+    on_the_way = options.work / "runs" / _fingerprint(prepared, split)
+    table = GenreTable.bundled()
+    genres = table.learnable(frames.games)
 
     def ended(epoch: Epoch) -> None:
         console.print(told(epoch), highlight=False)
 
-    fitted = fit(
-        prepared.views,
-        labels=frames.labels,
-        streams=frames.streams,
-        train=split.train,
-        validation=split.validation,
-        games=len(frames.games),
+    learnt = learn(
+        Task(
+            examples=prepared.examples,
+            labels=frames.labels,
+            streams=frames.streams,
+            train=split.train,
+            validation=split.validation,
+            games=len(frames.games),
+        ),
         config=config,
+        devices=devices,
+        marks=table.marks(frames.games, genres) if genres else None,
+        directory=on_the_way,
         progress=ended,
+        layout_rows=split.train if measured is None else np.arange(len(frames)),
+        tensorboard=options.tensorboard,
     )
-    learnt = split.train if measured is None else np.arange(len(frames))
-    layout = fit_layout(
-        prepared.views, labels=frames.labels, rows=learnt, games=len(frames.games), grid=config.layout_grid
-    )
-
-    def logits(activations: Activations, rows: Rows) -> Logits:
-        appearance = predict(fitted.network.tail, activations, rows)
-        return joined(appearance, cosines(layout, activations, rows), weight=config.layout_weight)
-
+    if not devices.is_first:
+        return
     if measured is None:
-        test = _tested(prepared, split, fitted, logits)
-        temperature, threshold = _calibrated(prepared, split, logits)
+        test = _tested(prepared, split, learnt)
+        temperature, threshold = _calibrated(prepared, split, learnt)
     else:
         test, temperature, threshold = measured.by_stream, measured.temperature, measured.unknown.threshold
-    whole = join(fitted.network, layout, weight=config.layout_weight)
-    network = export(whole)
-    sample = np.linspace(0, len(frames) - 1, min(_COMPARED_FRAMES, len(frames))).astype(int)
-    pictures = np.stack([frames.picture(row) for row in sample])
-    agreement = check(network, whole, pictures, temperature=temperature)
-    console.print(
-        f"LiteRT against Keras on {agreement.frames} frames: {percent(agreement.same_answers)} same answers, "
-        f"probabilities at most {agreement.largest_difference:.5f} apart",
-        highlight=False,
-    )
     manifest = Manifest(
-        version=version,
+        version=options.version,
         labels=tuple(LabelSection(id=game.id, name=game.name) for game in frames.games),
+        genres=_genre_sections(prepared, split, learnt, genres, measured),
         image=ImageSection(**dataclasses.asdict(IMAGE_CONVENTION)),
         temperature=temperature,
         unknown=UnknownSection(score=config.novelty_score, threshold=threshold),
         data_set=DataSetSection(
-            name=data.resolve().stem if data.is_file() else data.resolve().name,
+            name=options.data.resolve().stem if options.data.is_file() else options.data.resolve().name,
             sha256=frames.sha256,
             games=len(frames.games),
-            streams=len(set(streams)),
+            streams=len(set(frames.streams.tolist())),
             frames=len(frames),
             manifest=prepared.listing.manifest,
             flags=_flags_learnt(prepared, split),
@@ -138,22 +158,28 @@ def run(
         protocols=measured,
         split=_told(split, frames.streams),
         config_json=config.to_json(),
-        epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch,
-        agreement=agreement,
+        epochs=learnt.fitted.epochs,
+        best_epoch=learnt.fitted.best_epoch,
+        agreement=None,
     )
-    files: dict[str, Path | bytes] = {
-        NETWORK_NAME: network,
-        "config.json": config.to_json().encode(),
-        "log.csv": write_log(fitted.epochs).encode(),
-        "report.html": html(story).encode(),
-        "README.md": model_card(story).encode(),
-    }
+    files = {"config.json": config.to_json().encode(), "log.csv": write_log(learnt.fitted.epochs).encode()}
     if measured is not None:
         files["figures.json"] = (measured.model_dump_json(indent=1) + "\n").encode()
-    write_artifact(out, manifest=manifest, files=files)
+    finish(
+        Trained(
+            network=learnt.whole(),
+            manifest=manifest,
+            story=story,
+            files=files,
+            golden=_golden(prepared, split),
+            compared=np.stack([frames.picture(row) for row in _sample(len(frames))]),
+        ),
+        out=options.out,
+        console=console,
+    )
+    shutil.rmtree(on_the_way, ignore_errors=True)
     console.print(
-        f"{out}: {percent(test.all.frames_right)} of frames and {percent(test.all.streams_right)} of streams "
+        f"{percent(test.all.frames_right)} of frames and {percent(test.all.streams_right)} of streams "
         f"never seen, {percent(test.overlaid.frames_right)} of frames with overlays",
         highlight=False,
     )
@@ -170,35 +196,74 @@ def _split(frames: PackedFrames, *, is_tested: bool) -> Split:
     return Split(train=learnt, validation=given.validation, test=np.zeros(0, dtype=np.int64))
 
 
+def _sample(frames: int) -> list[int]:
+    return [int(row) for row in np.linspace(0, frames - 1, min(_COMPARED_FRAMES, frames)).astype(int)]
+
+
 def _flags_learnt(prepared: Prepared, split: Split) -> tuple[int, ...]:
     """Numbers of the moderators' flags without which the network would have been told something else."""
     rows = [*split.train.tolist(), *split.validation.tolist()]
     return tuple(sorted({flag for row in rows for flag in prepared.listing.frames[row].flags}))
 
 
-def _tested(prepared: Prepared, split: Split, fitted: Fitted, logits: Answer) -> TestFigures:
-    frames = prepared.frames
-    nothing = np.zeros(0, dtype=np.int64)
+def _tested(prepared: Prepared, split: Split, learnt: Learnt) -> TestFigures:
+    frames, examples = prepared.frames, prepared.examples
     outcome = Outcome(
         labels=frames.games,
         test_rows=split.test,
-        test=logits(prepared.views[0], split.test),
-        overlaid=logits(prepared.overlaid, split.test),
-        held_out_rows=nothing,
+        test=learnt.logits(examples.plain, split.test),
+        overlaid=learnt.logits(examples.overlaid, split.test),
+        held_out_rows=np.zeros(0, dtype=np.int64),
         held_out=np.zeros((0, len(frames.games)), dtype=np.float32),
-        best_epoch=fitted.best_epoch,
+        best_epoch=learnt.fitted.best_epoch,
     )
     return test_figures(frames, [outcome])
 
 
-def _calibrated(prepared: Prepared, split: Split, logits: Answer) -> tuple[float, float]:
+def _calibrated(prepared: Prepared, split: Split, learnt: Learnt) -> tuple[float, float]:
     frames, config, rows = prepared.frames, prepared.config, split.validation
-    answered = logits(prepared.views[0], rows)
+    answered = learnt.logits(prepared.examples.plain, rows)
     temperature = fit_temperature(answered, labels=frames.labels[rows], streams=frames.streams[rows])
     rule = rule_of(frames.games, temperature=temperature, score=config.novelty_score)
     judged = judge(answered, game_ids=frames.game_ids[rows], streams=frames.streams[rows], rule=rule)
     novelties = np.array([one.verdict.novelty for one in judged])
     return temperature, fit_threshold(novelties, refused=config.known_refused)
+
+
+def _genre_sections(
+    prepared: Prepared, split: Split, learnt: Learnt, genres: tuple[Genre, ...], measured: ProtocolFigures | None
+) -> tuple[GenreSection, ...]:
+    """Thresholds of games held out whole where there are such, else of validation streams of known games."""
+    if not genres:
+        return ()
+    if measured is not None and measured.genres is not None:
+        found = measured.genres.thresholds
+        return tuple(GenreSection(id=one.id, name=one.name, threshold=found[one.id]) for one in genres)
+    frames, rows = prepared.frames, split.validation
+    logits = learnt.ask(prepared.examples.plain, rows).genres
+    if logits is None:
+        return ()
+    table = GenreTable.bundled()
+    truth = table.marks(frames.games, genres)[frames.labels[rows]]
+    thresholds = choose_thresholds(expit(logits.astype(np.float64)), truth=truth)
+    return tuple(
+        GenreSection(id=one.id, name=one.name, threshold=float(value))
+        for one, value in zip(genres, thresholds, strict=True)
+    )
+
+
+def _golden(prepared: Prepared, split: Split) -> tuple[GoldenFrame, ...]:
+    """Frames of streams that were not trained on, of each game whose pictures may be passed on."""
+    frames = prepared.frames
+    unseen = split.test if len(split.test) else split.validation
+    chosen = []
+    for place, game in enumerate(frames.games):
+        rows = unseen[frames.labels[unseen] == place]
+        if game.id in prepared.listing.withheld or not len(rows):
+            continue
+        spread = np.linspace(0, len(rows) - 1, min(_GOLDEN_FRAMES_PER_GAME, len(rows))).round().astype(int)
+        chosen += [GoldenFrame(game=game.id, picture=frames.picture(int(rows[one]))) for one in np.unique(spread)]
+    return tuple(chosen)
 
 
 def _shares(prepared: Prepared, split: Split) -> tuple[GameShare, ...]:
@@ -232,6 +297,14 @@ def _told(split: Split, streams: np.ndarray[tuple[int, ...], np.dtype[np.str_]])
         "The figures, the temperature and the threshold are those of the five rotations, in each of which a network "
         "was trained the same way on other streams than it was judged on."
     )
+
+
+def _fingerprint(prepared: Prepared, split: Split) -> str:
+    """Names the folder of a run on its way: the same data, split and configuration go on where they were."""
+    sum_ = hashlib.sha256(repr((prepared.frames.sha256, prepared.config)).encode())
+    for rows in (split.train, split.validation, split.test):
+        sum_.update(rows.tobytes() + b"|")
+    return sum_.hexdigest()[:16]
 
 
 def _read_figures(path: Path) -> ProtocolFigures:

@@ -2,20 +2,22 @@
 
 The stem is never trained, so its activations are the same in every epoch, every rotation and every held-out
 fold. Keeping them turns an epoch on two processor cores from minutes into seconds; the price is that a frame
-has a fixed number of augmented views instead of a new one each time.
+has a fixed number of augmented views instead of a new one each time, and room: in memory as long as they fit in half
+of what is free, mapped from the disk else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from training.augment import augment
-from training.overlays import with_overlays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,20 +26,50 @@ if TYPE_CHECKING:
     import keras
 
     from training.config import TrainConfig
-    from training.pipeline import Activations, PackedFrames
+    from training.pipeline import Activations, Inputs, PackedFrames
+    from training.split import Rows
 
 _BATCH = 64
 
 
-def training_views(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptViews:
+    """Examples that are a stem's activations.
+
+    Attributes:
+        views: float16[frames, height, width, channels] of the frames as they are, then of their augmented views.
+        with_overlays: the same of the frames with the test's overlays.
+        plain_share: share of the training examples that are of the frames as they are.
+    """
+
+    views: tuple[Activations, ...]
+    with_overlays: Activations
+    plain_share: float
+
+    def plain(self, rows: Rows) -> Inputs:
+        """float32[rows, height, width, channels]."""
+        return self.views[0][rows].astype(np.float32)
+
+    def overlaid(self, rows: Rows) -> Inputs:
+        """float32[rows, height, width, channels]."""
+        return self.with_overlays[rows].astype(np.float32)
+
+    def training(self, row: int, rng: np.random.Generator) -> Inputs:
+        """float16[height, width, channels]."""
+        plain = len(self.views) == 1 or rng.random() < self.plain_share
+        shown: Inputs = self.views[0 if plain else int(rng.integers(1, len(self.views)))][row]
+        return shown
+
+
+def kept_views(
     frames: PackedFrames,
     stem: keras.Model,
     directory: Path,
     *,
     config: TrainConfig,
     progress: Callable[[int, int], None],
-) -> tuple[Activations, ...]:
-    """The frames as they are, then `config.views` augmented views of them; each in the order of the frames.
+) -> KeptViews:
+    """Compute the activations of a data set, or find them.
 
     Args:
         frames: the data set.
@@ -46,32 +78,41 @@ def training_views(
         config: says how many views, and what they look like.
         progress: is told how many of how many views are done.
     """
-
-    def plain(row: int) -> npt.NDArray[np.uint8]:
-        return frames.picture(row)
-
-    kept = [_kept(frames, stem, directory, name="plain", draw=plain, config=config)]
-    progress(1, config.views + 1)
+    draws: dict[str, Callable[[int], npt.NDArray[np.uint8]]] = {
+        "plain": frames.picture,
+        "overlaid": frames.overlaid_picture,
+    }
     for view in range(1, config.views + 1):
 
         def augmented(row: int, view: int = view) -> npt.NDArray[np.uint8]:
-            return augment(frames.picture(row), np.random.default_rng([config.seed, view, row]), config.augment)
+            rng = np.random.default_rng([config.seed, view, row])
+            return frames.picture(row) if config.augment is None else augment(frames.picture(row), rng, config.augment)
 
-        kept.append(_kept(frames, stem, directory, name=f"view-{view}", draw=augmented, config=config))
-        progress(view + 1, config.views + 1)
-    return tuple(kept)
+        draws[f"view-{view}"] = augmented
+    paths = {}
+    for done, (name, draw) in enumerate(draws.items()):
+        progress(done, len(draws))
+        paths[name] = _computed(frames, stem, directory, name=name, draw=draw, config=config)
+    progress(len(draws), len(draws))
+    # Whole if it may be: training reads rows in random order, which a system short of page cache fetches from disk.
+    fits = sum(path.stat().st_size for path in paths.values()) < _free_bytes() / 2
+    read = {name: np.load(path, mmap_mode=None if fits else "r") for name, path in paths.items()}
+    return KeptViews(
+        views=tuple(activations for name, activations in read.items() if name != "overlaid"),
+        with_overlays=read["overlaid"],
+        plain_share=config.plain_share,
+    )
 
 
-def overlaid_view(frames: PackedFrames, stem: keras.Model, directory: Path, *, config: TrainConfig) -> Activations:
-    """The frames with the test's overlays on them; for `evaluate` alone."""
+def _free_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        # Not every system says.
+        return 8 * 1024**3
 
-    def overlaid(row: int) -> npt.NDArray[np.uint8]:
-        return with_overlays(frames.picture(row), stream=str(frames.streams[row]), index=row)
 
-    return _kept(frames, stem, directory, name="overlaid", draw=overlaid, config=config)
-
-
-def _kept(
+def _computed(
     frames: PackedFrames,
     stem: keras.Model,
     directory: Path,
@@ -79,16 +120,14 @@ def _kept(
     name: str,
     draw: Callable[[int], npt.NDArray[np.uint8]],
     config: TrainConfig,
-) -> Activations:
+) -> Path:
     path = directory / f"{name}-{_fingerprint(frames, config)}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part.npy")
         _compute(frames, stem, unfinished, draw)
         unfinished.rename(path)
-    # Whole, not mapped: training reads rows in random order, which a system short of page cache fetches from disk.
-    kept: Activations = np.load(path)
-    return kept
+    return path
 
 
 def _compute(frames: PackedFrames, stem: keras.Model, path: Path, draw: Callable[[int], npt.NDArray[np.uint8]]) -> None:
@@ -115,11 +154,9 @@ def _fingerprint(frames: PackedFrames, config: TrainConfig) -> str:
     parts = (
         frames.sha256,
         frames.names,
-        config.backbone,
-        config.weights,
+        config.network,
         config.input_height_px,
         config.input_width_px,
-        config.stem_end,
         config.augment,
         config.seed,
     )

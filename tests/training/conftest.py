@@ -8,8 +8,19 @@ import pytest
 
 from core.frames import encode_jpeg
 from core.recognition.aggregate import NoveltyScore
-from training.augment import AugmentConfig
-from training.config import TrainConfig
+from training.config import (
+    Block,
+    Fitting,
+    Head,
+    LayoutConfig,
+    Monitor,
+    Optimizer,
+    Pooling,
+    Pretrained,
+    Schedule,
+    Scratch,
+    TrainConfig,
+)
 
 
 @pytest.fixture(scope="session")
@@ -43,29 +54,44 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_config() -> TrainConfig:
     return TrainConfig(
-        backbone="MobileNetV2",
-        weights="none",
-        input_height_px=64,
+        network=Pretrained(name="MobileNetV2", weights="none", stem_end="block_2_add"),
+        input_height_px=72,
         input_width_px=128,
-        stem_end="block_2_add",
-        views=1,
+        head=Head(pooling=Pooling.AVERAGE_AND_MAXIMUM, dropout=0.0),
+        fitting=Fitting(
+            batch_size=8,
+            head_epochs=1,
+            head_rate=1e-4,
+            epochs=1,
+            learning_rate=1e-5,
+            optimizer=Optimizer.ADAMW,
+            average_momentum=0.5,
+            schedule=Schedule.COSINE,
+            monitor=Monitor.STREAMS,
+            min_delta=0.0,
+            patience=1,
+            blended_share=0.25,
+        ),
         plain_share=0.5,
-        augment=AugmentConfig(),
-        dropout=0.0,
-        batch_size=8,
-        head_epochs=1,
-        head_rate=1e-4,
-        epochs=1,
-        learning_rate=1e-5,
-        weight_decay=0.0,
-        average_momentum=0.5,
-        patience=1,
-        blended_share=0.25,
+        views=1,
+        layout=LayoutConfig(grid=(3, 4), weight=80.0),
         novelty_score=NoveltyScore.MAX_LOGIT,
-        layout_grid=(2, 4),
-        layout_weight=80.0,
         known_refused=0.1,
         streams_per_game=3,
         frames_per_game=10,
-        seed=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def scratch_config() -> TrainConfig:
+    return TrainConfig(
+        network=Scratch(blocks=(Block(filters=8), Block(filters=8))),
+        input_height_px=36,
+        input_width_px=64,
+        head=Head(pooling=Pooling.AVERAGE_AND_MAXIMUM, layers=1, units=16, dropout=0.0),
+        fitting=Fitting(batch_size=8, epochs=4, learning_rate=3e-3),
+        augment=None,
+        novelty_score=NoveltyScore.MAX_LOGIT,
+        known_refused=0.1,
+        frames_per_game=10,
     )

@@ -15,8 +15,8 @@ from core.recognition.aggregate import aggregate
 from core.recognition.artifact import Artifact, read_artifact
 from core.recognition.runtime import Network
 from training import network
-from training.config import TrainConfig, preset, presets
-from training.run import run
+from training.config import Pretrained, TrainConfig, preset, presets
+from training.run import RunOptions, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def trained(tiny_data: Path, tiny_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     root = tmp_path_factory.mktemp("trained")
-    run(
-        data=tiny_data,
-        stored=tiny_data,
-        out=root / "model",
-        config=tiny_config,
-        work=root / "work",
-        figures=None,
-        version="tiny-1",
-    )
+    options = RunOptions(data=tiny_data, stored=tiny_data, out=root / "model", work=root / "work", version="tiny-1")
+    run(options, config=tiny_config)
     return read_artifact(root / "model")
 
 
@@ -54,51 +47,38 @@ def test_the_manifest_says_what_it_was_trained_on(trained: Artifact) -> None:
 
 def test_report_card_log_and_configuration_lie_beside_it(trained: Artifact, tiny_config: TrainConfig) -> None:
     files = trained.manifest.files
-    assert {"README.md", "config.json", "log.csv", "network.tflite", "report.html"} == set(files)
+    assert {"README.md", "config.json", "log.csv", "network.tflite", "report.html", "golden.json"} <= set(files)
     card = (trained.directory / "README.md").read_text()
     assert "| bars | 5 | 1 | 20 |" in card
     report = (trained.directory / "report.html").read_text()
     assert "data:image/png;base64," in report
     assert 'src="http' not in report
-    assert json.loads((trained.directory / "config.json").read_text())["backbone"] == tiny_config.backbone
+    assert json.loads((trained.directory / "config.json").read_text())["network"]["name"] == "MobileNetV2"
 
 
 def test_a_model_is_never_written_over(
     trained: Artifact, tiny_data: Path, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtifactError, match="never written over"):
-        run(
-            data=tiny_data,
-            stored=tiny_data,
-            out=trained.directory,
-            config=tiny_config,
-            work=tmp_path,
-            figures=None,
-            version="tiny-1",
-        )
+        run(RunOptions(data=tiny_data, stored=tiny_data, out=trained.directory, work=tmp_path), config=tiny_config)
 
 
 def test_figures_that_are_none_are_refused_before_anything_is_trained(
     tiny_data: Path, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "figures.json").write_text("{}")
+    options = RunOptions(
+        data=tiny_data, stored=tiny_data, out=tmp_path / "model", work=tmp_path, figures=tmp_path / "figures.json"
+    )
     with pytest.raises(TrainingError, match="holds no figures"):
-        run(
-            data=tiny_data,
-            stored=tiny_data,
-            out=tmp_path / "model",
-            config=tiny_config,
-            work=tmp_path,
-            figures=tmp_path / "figures.json",
-            version="tiny-1",
-        )
+        run(options, config=tiny_config)
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"backbone": "GameNet9000"}, "no network 'GameNet9000'"),
+        ({"name": "GameNet9000"}, "no pretrained network 'GameNet9000'"),
         ({"stem_end": "block_99"}, "no layer 'block_99'"),
         ({"weights": "missing.weights.h5"}, "missing.weights.h5"),
     ],
@@ -106,12 +86,15 @@ def test_figures_that_are_none_are_refused_before_anything_is_trained(
 def test_a_network_that_cannot_be_built_is_one_sentence(
     tiny_config: TrainConfig, change: dict[str, str], sentence: str
 ) -> None:
+    config = dataclasses.replace(tiny_config, network=dataclasses.replace(tiny_config.network, **change))
     with pytest.raises(TrainingError, match=sentence):
-        network.build(dataclasses.replace(tiny_config, **change), games=3)
+        network.build(config, games=3)
 
 
 def test_the_presets_are_found_by_name_and_an_unknown_one_is_told() -> None:
     assert "starter" in presets()
-    assert preset("starter", weights="none").weights == "none"
-    with pytest.raises(TrainingError, match="there are: starter"):
+    starter = preset("starter", weights="none").network
+    assert isinstance(starter, Pretrained)
+    assert starter.weights == "none"
+    with pytest.raises(TrainingError, match=r"there are: .*starter"):
         preset("nonsense")
