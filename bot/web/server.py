@@ -17,8 +17,6 @@ from core.errors import WebError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aiohttp.web_server import Server as HttpServer
-
 log = logging.getLogger(__name__)
 
 _BACKLOG = 128
@@ -26,6 +24,7 @@ _LINGER_S = 1.0
 """For the rest of a body that was refused, so that its sender reads why."""
 
 _LAST_WORDS_S = 1.0
+_LOOK_AGAIN_S = 0.02
 
 
 class WebServer:
@@ -67,36 +66,58 @@ class WebServer:
         """
         await self._runner.setup()
         try:
-            listening = await self._listen()
-            try:
-                yield
-            finally:
-                listening.close()
+            with await self._bound() as port:
+                listening = await asyncio.get_running_loop().create_server(self._protocol, sock=port, backlog=_BACKLOG)
+                try:
+                    yield
+                finally:
+                    # The system has taken connections that the loop has not seen yet, and would reset them.
+                    waiting = _accepted(port)
+                    listening.close()
+                    for connection in waiting:
+                        await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+                    await self._emptied()
         finally:
             await self._runner.cleanup()
 
-    async def _listen(self) -> asyncio.Server:
-        http = self._runner.server
-        if http is None:
-            raise WebError("The HTTP server did not start.")
+    async def _emptied(self) -> None:
+        """Let who was just connected ask, and read why there is no answer; idle connections are not waited for long."""
+        http, loop = self._runner.server, asyncio.get_running_loop()
+        ends_at = loop.time() + _LAST_WORDS_S
+        while http is not None and http.connections and loop.time() < ends_at:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _bound(self) -> socket.socket:
         loop = asyncio.get_running_loop()
         try:
-            listening = await loop.create_server(
-                lambda: self._protocol(http), self._host, self._port, backlog=_BACKLOG, reuse_address=True
-            )
-        except (OSError, OverflowError) as error:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, *_, address = found[0]
+            port = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        except (OSError, OverflowError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise WebError(
                 f"Port {self._port} of {self._host} cannot be opened ({why}); see [web] host and port."
             ) from error
-        bound = listening.sockets[0].getsockname()
-        shown = f"[{bound[0]}]" if listening.sockets[0].family == socket.AF_INET6 else bound[0]
-        self.url = f"http://{shown}:{bound[1]}"
+        port.setblocking(False)  # noqa: FBT003 - the library's own
+        host, number = port.getsockname()[:2]
+        self.url = f"http://[{host}]:{number}" if family == socket.AF_INET6 else f"http://{host}:{number}"
         log.info("HTTP is served at %s", self.url)
-        return listening
+        return port
 
-    def _protocol(self, http: HttpServer) -> asyncio.Protocol:
-        return http() if len(http.connections) < self._most else _Full()
+    def _protocol(self) -> asyncio.Protocol:
+        http = self._runner.server
+        return http() if http is not None and len(http.connections) < self._most else _Full()
+
+
+def _accepted(port: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be taken."""
+    found = []
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = port.accept()
+            connection.setblocking(False)  # noqa: FBT003 - the library's own
+            found.append(connection)
+    return found
 
 
 class _Full(asyncio.Protocol):
