@@ -1,32 +1,35 @@
 """Frames that a network has answered, with their pictures; and the mistakes that it was surest of. Pure.
 
-A report shows frames of the games in `may_ship` alone. The others are counted and named, and never drawn: not every
-game's pictures may be passed on.
+A report shows no frame of the games in `withheld`. They are counted and named, and never drawn: not every game's
+pictures may be passed on.
 """
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import DataSetError
 from core.frames import encode_jpeg
 from core.recognition.aggregate import softmax
+from training.figures import RocFigures
+from training.scores import one_hot, roc_curves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from core.frames import RgbPicture
     from core.games import Game
     from core.recognition.aggregate import Logits
     from training.pipeline import Labels
 
+MICRO = "micro-average"
+"""Stands for a game's id in the curve of all games together."""
+
 _JPEG_QUALITY = 85
+_CURVE_POINTS = 300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +43,7 @@ class JudgedFrames:
         streams: str[n].
         temperature: of the model.
         picture: uint8[180, 320, 3] of the frame at a place, 0 to n - 1.
-        may_ship: ids of the games whose pictures may be passed on.
+        withheld: ids of the games whose pictures may not be passed on; see `folders.Listing`.
     """
 
     games: tuple[Game, ...]
@@ -49,7 +52,7 @@ class JudgedFrames:
     streams: npt.NDArray[np.str_]
     temperature: float
     picture: Callable[[int], RgbPicture]
-    may_ship: frozenset[str]
+    withheld: frozenset[str]
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -112,31 +115,27 @@ def calibrated(judged: JudgedFrames) -> npt.NDArray[np.float64]:
     return softmax(judged.logits.astype(np.float64) / judged.temperature)
 
 
-def shippable(data: Path) -> frozenset[str]:
-    """Ids of the games whose pictures may be passed on: those with ``yes`` in the column may_ship of games.csv.
+def micro_roc(judged: JudgedFrames) -> RocFigures | None:
+    """The micro-average of the games' ROC curves: every frame is asked about every game, and all count the same.
 
-    None of a data set that does not say so.
-
-    Args:
-        data: the data set's folder; a manifest's file says nothing of this.
-
-    Raises:
-        DataSetError: games.csv cannot be read.
+    None where there is nothing to tell apart.
     """
-    table = data / "games.csv"
-    if not table.is_file():
-        return frozenset()
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataSetError(f"The table of games {table} cannot be read.") from error
-    return frozenset(
-        row["slug"] for row in rows if row.get("slug") and (row.get("may_ship") or "").strip().lower() == "yes"
+    if not len(judged.labels):
+        return None
+    truth = one_hot(judged.labels, games=len(judged.games))
+    (curve,) = roc_curves(calibrated(judged).reshape(-1, 1), truth=truth.reshape(-1, 1))
+    if curve is None:
+        return None
+    kept = np.unique(np.linspace(0, len(curve.false_positives) - 1, _CURVE_POINTS).astype(int))
+    return RocFigures(
+        id=MICRO,
+        area=curve.area,
+        false_positives=tuple(curve.false_positives[kept].tolist()),
+        true_positives=tuple(curve.true_positives[kept].tolist()),
     )
 
 
 def _jpeg(judged: JudgedFrames, place: int) -> bytes | None:
-    if judged.games[judged.labels[place]].id not in judged.may_ship:
+    if judged.games[judged.labels[place]].id in judged.withheld:
         return None
     return encode_jpeg(judged.picture(place), quality=_JPEG_QUALITY)

@@ -19,15 +19,18 @@ import numpy.typing as npt
 
 from core.errors import TrainingError
 from core.frames import encode_jpeg
-from training.judged import calibrated
+from training.judged import calibrated, mistakes
+from training.preview import tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.frames import RgbPicture
-    from training.judged import JudgedFrames
+    from training.augment import AugmentConfig
+    from training.judged import JudgedFrames, Mistake
     from training.network import Network
     from training.pipeline import Labels
+    from training.preview import Tile
 
 MAP_LAYER, LOGITS_LAYER = "map", "logits"
 """Names of the tail's layers whose outputs are the last feature map and the logits."""
@@ -60,6 +63,48 @@ class Attention:
     stream: str
     frame: bytes
     heat: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    """All pictures of a report that are no charts; what is empty or None is left out of it.
+
+    Attributes:
+        of: which frames these are, as the end of a sentence: "frames of test streams".
+        attention: where the evidence lies, of some games.
+        filters: PNG of the first filters.
+        mistakes: the surest ones.
+        augmented: one frame as training changes it.
+    """
+
+    of: str
+    attention: tuple[Attention, ...] = ()
+    filters: bytes | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    augmented: tuple[Tile, ...] = ()
+
+
+def looks(network: Network, judged: JudgedFrames, *, of: str, augment: AugmentConfig | None, seed: int) -> Looks:
+    """Everything that can be shown of a network and of what it answered.
+
+    Args:
+        network: trained; its own logits, without a layout's, are what Grad-CAM explains.
+        judged: frames, and the whole model's answers to them.
+        of: which frames these are, as the end of a sentence.
+        augment: what training changes; None if nothing.
+        seed: of the changes that are drawn.
+
+    Raises:
+        TrainingError: the network's evidence cannot be traced.
+    """
+    seen = _typical(judged, most=1)
+    return Looks(
+        of=of,
+        attention=attention(network, judged),
+        filters=first_filters(network),
+        mistakes=mistakes(judged),
+        augmented=tiles(judged.picture(seen[0]), config=augment, seed=seed) if seen and augment is not None else (),
+    )
 
 
 def attention(network: Network, judged: JudgedFrames, *, most: int = 12) -> tuple[Attention, ...]:
@@ -155,7 +200,7 @@ def _typical(judged: JudgedFrames, *, most: int) -> list[int]:
     places = []
     for number, game in enumerate(judged.games):
         mine = np.flatnonzero(judged.labels == number)
-        if len(mine) and game.id in judged.may_ship:
+        if len(mine) and game.id not in judged.withheld:
             places.append(int(mine[np.argsort(sure[mine], kind="stable")[len(mine) // 2]]))
     # Of many games some, spread over the list.
     return [places[at] for at in np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(int))]

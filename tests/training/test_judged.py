@@ -1,27 +1,20 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
-from core.errors import DataSetError
 from core.frames import decode_jpeg
 from core.games import Game
-from training.judged import JudgedFrames, mistakes, shippable
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from training.judged import JudgedFrames, micro_roc, mistakes
 
 GAMES = tuple(Game(id=name, name=name.title()) for name in ("chess", "doom", "go"))
 CHESS, DOOM, GO = range(3)
 
 
-def judged(
-    frames: list[tuple[int, list[float], str]], *, may_ship: tuple[str, ...] = ("chess", "doom", "go")
-) -> JudgedFrames:
+def judged(frames: list[tuple[int, list[float], str]], *, withheld: tuple[str, ...] = ()) -> JudgedFrames:
     def picture(place: int) -> np.ndarray:
         return np.full((180, 320, 3), 20 * place % 256, dtype=np.uint8)
 
@@ -32,7 +25,7 @@ def judged(
         streams=np.array([stream for _, _, stream in frames], dtype=np.str_),
         temperature=2.0,
         picture=picture,
-        may_ship=frozenset(may_ship),
+        withheld=frozenset(withheld),
     )
 
 
@@ -65,7 +58,7 @@ def test_a_stream_that_is_wrong_all_along_is_shown_once_and_counted() -> None:
 
 
 def test_a_game_whose_pictures_may_not_be_passed_on_is_told_and_not_drawn() -> None:
-    found = mistakes(judged([(CHESS, [0, 2, 0], "chess/1"), (GO, [0, 1, 0], "go/1")], may_ship=("go",)))
+    found = mistakes(judged([(CHESS, [0, 2, 0], "chess/1"), (GO, [0, 1, 0], "go/1")], withheld=("chess", "doom")))
 
     assert [(one.shown, one.frame is None) for one in found] == [("Chess", True), ("Go", False)]
 
@@ -94,13 +87,16 @@ def test_every_mistake_is_one_sure_ones_are_first_and_no_stream_shows_one_twice(
     assert len({(one.stream, one.answered) for one in found}) == len(found)
 
 
-def test_games_csv_says_whose_pictures_may_be_passed_on_and_silence_means_no(tmp_path: Path) -> None:
-    assert shippable(tmp_path) == frozenset()
-    table = tmp_path / "games.csv"
-    table.write_text("slug,title\nchess,Chess\n")
-    assert shippable(tmp_path) == frozenset()
-    table.write_text("slug,title,may_ship\nchess,Chess,yes\ndoom,Doom,no\ngo,Go, Yes \nshogi,Shogi\n")
-    assert shippable(tmp_path) == {"chess", "go"}
-    table.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataSetError, match="cannot be read"):
-        shippable(tmp_path)
+def test_the_curve_of_all_games_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(5)
+    frames = [(int(rng.integers(3)), rng.normal(0, 1, 3).tolist(), "any/1") for _ in range(200)]
+    everything = judged(frames)
+
+    curve = micro_roc(everything)
+    assert curve is not None
+    chances = np.exp(everything.logits / 2.0)
+    chances /= chances.sum(axis=1, keepdims=True)
+    truth = np.eye(3)[everything.labels]
+    assert curve.area == pytest.approx(roc_auc_score(truth, chances, average="micro"))
+    assert (curve.false_positives[0], curve.true_positives[-1]) == (0, 1)
+    assert micro_roc(judged([])) is None

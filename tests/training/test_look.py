@@ -131,7 +131,7 @@ def test_only_games_whose_pictures_may_be_passed_on_are_looked_at() -> None:
         streams=np.array(["red/1", "red/2", "blue/1"]),
         temperature=1.0,
         picture=lambda place: pictures[place],
-        may_ship=frozenset({"red"}),
+        withheld=frozenset({"blue"}),
     )
 
     (seen,) = attention(eyes(), judged)
