@@ -293,6 +293,21 @@ def model_refused(version: str, *, answering: str, why: str, language: str = DEF
     return _say("notice-model-refused", language, model=version, answering=answering, why=why)
 
 
+def model_promoted(version: str, *, before: str, why: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """A challenger takes the champion's place; ``why`` is a sentence."""
+    return _say("notice-model-promoted", language, model=version, before=before, why=why)
+
+
+def model_dropped(version: str, *, answering: str, why: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """A challenger is given up; ``why`` is a sentence."""
+    return _say("notice-model-dropped", language, model=version, answering=answering, why=why)
+
+
+def model_rolled_back(version: str, *, answering: str, why: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """What was promoted is taken back; ``why`` is a sentence."""
+    return _say("notice-model-rolled-back", language, model=version, answering=answering, why=why)
+
+
 def games_list(
     games: Sequence[Game], *, wanted: str = "", count: int | None = None, language: str = DEFAULT_LANGUAGE
 ) -> str:

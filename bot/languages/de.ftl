@@ -160,6 +160,9 @@ state-withdrawn = zurückgenommen
 notice-learnt = Modell { $model } hat aus deiner Meldung { $number } gelernt: { $channel } als { $game }.
 notice-model-taken = Modell { $model } antwortet jetzt an Stelle von { $before }.
 notice-model-refused = Modell { $model } wird nicht angenommen, und { $answering } antwortet weiter. { $why }
+notice-model-promoted = Modell { $model } rückt an die Stelle von { $before }. { $why }
+notice-model-dropped = Modell { $model } wird nicht länger erprobt, und { $answering } antwortet weiter. { $why }
+notice-model-rolled-back = Modell { $model } ist zurückgenommen, und { $answering } antwortet wieder. { $why }
 
 ## Watch
 

@@ -160,6 +160,9 @@ state-withdrawn = withdrawn
 notice-learnt = Model { $model } has learnt from your flag { $number }: { $channel } as { $game }.
 notice-model-taken = Model { $model } answers now, in the place of { $before }.
 notice-model-refused = Model { $model } is refused, and { $answering } goes on answering. { $why }
+notice-model-promoted = Model { $model } is promoted over { $before }. { $why }
+notice-model-dropped = Model { $model } is tried no longer, and { $answering } goes on answering. { $why }
+notice-model-rolled-back = Model { $model } is taken back, and { $answering } answers again. { $why }
 
 ## Watch
 

@@ -369,6 +369,18 @@ CONVERSATION: dict[str, tuple[Said, str]] = {
         lambda language: wording.model_taken_over("m-2", before="m-1", language=language),
         "Model m-2 answers now, in the place of m-1.",
     ),
+    "model_promoted": (
+        lambda language: wording.model_promoted("m-2", before="m-1", why="It is good.", language=language),
+        "Model m-2 is promoted over m-1. It is good.",
+    ),
+    "model_dropped": (
+        lambda language: wording.model_dropped("m-2", answering="m-1", why="It is slow.", language=language),
+        "Model m-2 is tried no longer, and m-1 goes on answering. It is slow.",
+    ),
+    "model_rolled_back": (
+        lambda language: wording.model_rolled_back("m-2", answering="m-1", why="It errs.", language=language),
+        "Model m-2 is taken back, and m-1 answers again. It errs.",
+    ),
     "model_refused": (
         lambda language: wording.model_refused("m-2", answering="m-1", why="It is too slow.", language=language),
         "Model m-2 is refused, and m-1 goes on answering. It is too slow.",
