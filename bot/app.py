@@ -15,6 +15,7 @@ import aiohttp
 from cachetools import TTLCache, cached
 from streamlink.session.session import Streamlink
 
+from bot.canary import JUDGING, Canary, Judge
 from bot.claims import new_holder
 from bot.commands import mosaic, wording
 from bot.commands.flagging import Flagging
@@ -50,6 +51,7 @@ from core.storage.catalogue import GameCatalogue
 from core.storage.database import Database
 from core.storage.flags import FlagStore
 from core.storage.frame_store import FolderFrameStore
+from core.storage.models import ModelStore
 from core.storage.nights import NightStore
 from core.storage.records import AcceptRule, RunState
 from core.storage.sightings import SightingStore
@@ -62,19 +64,24 @@ from core.streams.sampler import SamplingLimits, StreamSampler
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
+    from bot.canary import CountsTrials
     from bot.chat.platform import ChatPlatform, Handle
     from bot.chat.twitch_chat import TwitchAddresses
     from bot.chat.twitch_tokens import TokenVault
     from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
-    from bot.following import Answering, FirstModel, HearsOfModels
+    from bot.following import Answering, FirstModel, HearsOfModels, Refusal
     from bot.nightly import CarriesOutNights
+    from bot.promotion import ModelsReport
     from bot.settings import Settings
     from bot.web.opening import Web
     from core.collection.directory import StreamDirectory
     from core.storage.records import JobRun
 
 log = logging.getLogger(__name__)
+
+_JUDGED = timedelta(minutes=5)
+"""How long a missed judgement of models is worth making up for: the next one is as good."""
 
 _KEPT_PICTURES = 32
 """Of a quarter of a megabyte each."""
@@ -100,6 +107,7 @@ class Storage:
     flags: FlagStore
     sightings: SightingStore
     watches: WatchStore
+    models: ModelStore
     tokens: TokenStore
     audit: AuditStore
 
@@ -164,6 +172,7 @@ async def open_storage(settings: Settings, *, at_once: bool = True) -> AsyncIter
             ),
             sightings=SightingStore(database),
             watches=WatchStore(database),
+            models=ModelStore(database),
             tokens=TokenStore(database),
             audit=AuditStore(database),
         )
@@ -180,6 +189,7 @@ async def open_looking(
     *,
     many_looks: bool,
     hears: HearsOfModels | None = None,
+    canary: Canary | None = None,
     wake: asyncio.Event | None = None,
 ) -> AsyncIterator[Looking]:
     """Build what looks at streams, run it, and take it down again.
@@ -189,6 +199,7 @@ async def open_looking(
         many_looks: whether it is worth while to do ahead, and beside, what only the first look would wait for, and to
             follow the registry.
         hears: is told what becomes of models.
+        canary: tries challengers; None tries none.
         wake: set by whoever knows that there is something new in the registry.
 
     Raises:
@@ -204,7 +215,15 @@ async def open_looking(
     follower = None
     if registry is not None:
         follower = ModelFollower(
-            registry, recognizer, first, threads=model.threads, rules=rules, poll_s=model.poll_s, hears=hears, wake=wake
+            registry,
+            recognizer,
+            first,
+            threads=model.threads,
+            rules=rules,
+            poll_s=model.poll_s,
+            hears=hears,
+            canary=canary,
+            wake=wake,
         )
     streams = settings.streams
     limits = SamplingLimits(
@@ -262,6 +281,8 @@ async def open_service(
     directory: StreamDirectory | None = None,
     shows_evidence: bool = False,
     figures: Figures | None = None,
+    canary: Canary | None = None,
+    judge: Judge | None = None,
 ) -> AsyncIterator[CommandService]:
     """Build the one door on top of what looks, and run what stores behind it.
 
@@ -272,6 +293,8 @@ async def open_service(
         directory: says what channels declare; None knows nothing of that.
         shows_evidence: whether a platform shows pictures.
         figures: where it is counted; None counts nothing.
+        canary: measures models; None measures none.
+        judge: tells whoever runs the bot how they do; None where nothing is measured.
     """
     recorder = flagging = watching = None
     words, url_template = settings.commands.words, settings.streams.url
@@ -319,7 +342,8 @@ async def open_service(
         watching=watching,
         audit=storage.audit if storage is not None else None,
         evidence=mosaic.tiles if shows_evidence else None,
-        answers_since=lambda: looking.answering.since,
+        models=_Models(looking=looking, judge=judge),
+        canary=canary,
         figures=figures,
     )
     if figures is not None:
@@ -392,6 +416,44 @@ async def open_nightly(
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Models:
+    """What there is to say of models."""
+
+    looking: Looking
+    judge: Judge | None
+
+    @property
+    def since(self) -> datetime:
+        return self.looking.answering.since
+
+    @property
+    def last_refusal(self) -> Refusal | None:
+        return None if self.looking.follower is None else self.looking.follower.last_refusal
+
+    async def report(self) -> ModelsReport | None:
+        return None if self.judge is None else await self.judge.report()
+
+
+def measuring(
+    settings: Settings, storage: Storage, *, news: ModelNews | None = None, counts: CountsTrials | None = None
+) -> tuple[Canary | None, Judge | None]:
+    """What tries challengers, and what judges them; None and None without a registry."""
+    if settings.model.registry is None:
+        return None, None
+    registry = Registry(settings.model.registry)
+    judge = Judge(
+        registry,
+        storage.models,
+        settings.canary.rules,
+        acts=settings.canary.automatic,
+        news=news,
+        audit=storage.audit,
+        changed=partial(storage.database.tell, MODELS_CHANGED),
+    )
+    return Canary(storage.models, share=settings.canary.share, counts=counts), judge
+
+
 def pick_taker(settings: Settings, storage: Storage, looking: Looking) -> PickTaker:
     """What carries out single picks, here or in a worker."""
     return PickTaker(
@@ -423,9 +485,16 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
         if not chats and not collects(settings) and not settings.web.enabled:
             await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
             return
-        news = ModelNews(storage.flags, storage.nights, holder=holder, places=settings.model.announced_in)
+        news = ModelNews(
+            storage.flags, storage.nights, holder=holder, places=settings.model.announced_in, counts=figures
+        )
         wake = asyncio.Event()
-        looking = await stack.enter_async_context(open_looking(settings, many_looks=True, hears=news, wake=wake))
+        canary, judge = measuring(settings, storage, news=news, counts=figures)
+        if judge is not None:
+            jobs.append(Job(name=JUDGING, cron="*/5 * * * *", time_zone="UTC", work=judge.judge, caught_up_for=_JUDGED))
+        looking = await stack.enter_async_context(
+            open_looking(settings, many_looks=True, hears=news, canary=canary, wake=wake)
+        )
         if collects(settings):
             nightly = await stack.enter_async_context(
                 open_nightly(settings, storage, looking, directory, holder=holder)
@@ -447,6 +516,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
                 directory=directory,
                 shows_evidence=DISCORD in chats,
                 figures=figures,
+                canary=canary,
+                judge=judge,
             )
         )
         # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
@@ -461,6 +532,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
                 group.create_task(news.run(platforms), name="news of models"),
                 group.create_task(storage.database.hear(MODELS_CHANGED, wake.set), name="notices of models"),
             ]
+            if canary is not None:
+                staying.append(group.create_task(canary.run(), name="canary"))
             if platforms:
                 watch = _watch(settings, storage, service, platforms, holder)
                 staying += [
@@ -690,6 +763,7 @@ def upkeep_jobs(settings: Settings, storage: Storage) -> list[Job]:
             asked_before=now - timedelta(hours=kept.asked_hours),
             nightly_before=now - timedelta(days=kept.retention_days),
         )
+        await storage.models.expire(before=now - timedelta(days=kept.retention_days))
         swept = await storage.upkeep.sweep()
         return Ending(
             state=RunState.DONE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bot.commands import wording
-from bot.promotion import Outcome, VersionFigures, alarm, compared, figures_of, judged
+from bot.promotion import ModelsReport, Outcome, alarm, compared, figures_of, judged
 from bot.schedule import Ending
 from core.errors import StorageError
 from core.recognition.aggregate import aggregate
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bot.model_news import ModelNews
-    from bot.promotion import CanaryRules, Judgement, PairFigures
+    from bot.promotion import CanaryRules
     from core.frames import Frame
     from core.games import Game
     from core.recognition.candidate import Candidate
@@ -193,31 +193,6 @@ def _said_by(model: Candidate, frames: Sequence[Frame]) -> _Said:
         log.exception("the challenger %s failed", model.version)
         return _Said(verdict=None, network_ms=(time.perf_counter() - began_s) * 1000)
     return _Said(verdict=verdict, network_ms=network_ms)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelsReport:
-    """How the models of a registry do.
-
-    Attributes:
-        pointer: what is current; None in an empty registry.
-        current: of the current model's answers since it is that.
-        before: of the model that answered before; None where there was none.
-        is_on_probation: whether an alarm takes the current model back.
-        alarm: why it is to be taken back; None when all is well.
-        challenger: what is tried; None where nothing is.
-        pair: the two on the same looks, where something is tried.
-        judgement: what is to be done with it.
-    """
-
-    pointer: Pointer | None
-    current: VersionFigures | None = None
-    before: VersionFigures | None = None
-    is_on_probation: bool = False
-    alarm: str | None = None
-    challenger: Term | None = None
-    pair: PairFigures | None = None
-    judgement: Judgement | None = None
 
 
 class Judge:

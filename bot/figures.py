@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.streams.sampler import Sample
 
 _STEP_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+_TRIAL = ("model", "role", "outcome")
 _JOB_BUCKETS_S = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0)
 
 
@@ -51,6 +52,8 @@ class Figures:
         self._job_done = gauge("job_last_done_timestamp_seconds", "When a job last ended well.", "job")
         self._model = Info("gamespotter_model", "The model that answers.", registry=registry)
         self._reloads = counter("model_reloads", "Models that were to be taken over, by outcome.", "outcome")
+        self._trials = counter("model_looks", "Looks that models are measured by, by how it ended.", *_TRIAL)
+        self._frame_seconds = histogram("model_frame_seconds", "What a frame takes a model's network.", "model", "role")
         self._requests = counter("http_requests", "Requests over HTTP, by address and status.", "path", "status")
         self._request_seconds = histogram("http_request_seconds", "From a request to its answer.", "path")
 
@@ -131,6 +134,18 @@ class Figures:
     def model_reload(self, outcome: str) -> None:
         """A model was to be taken over: ``taken``, ``refused``."""
         self._reloads.labels(outcome).inc()
+
+    def model_looked(self, version: str, role: str, outcome: str, *, frame_s: float) -> None:
+        """A model was shown a look that it is measured by.
+
+        Args:
+            version: which.
+            role: ``champion`` or ``challenger``.
+            outcome: ``answered``, or of a challenger ``agreed``, ``differed``, ``failed``.
+            frame_s: how long the network ran for a frame.
+        """
+        self._trials.labels(version, role, outcome).inc()
+        self._frame_seconds.labels(version, role).observe(frame_s)
 
     # HTTP
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from core.recognition.registry import Pointer, Term
     from core.storage.records import ModelAnswer
 
 _CLEARLY_FAILING = 3
@@ -113,6 +114,31 @@ class Judgement:
 
     outcome: Outcome
     why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelsReport:
+    """How the models of a registry do.
+
+    Attributes:
+        pointer: what is current; None in an empty registry.
+        current: of the current model's answers since it is that.
+        before: of the model that answered before; None where there was none.
+        is_on_probation: whether an alarm takes the current model back.
+        alarm: why it is to be taken back; None when all is well.
+        challenger: what is tried; None where nothing is.
+        pair: the two on the same looks, where something is tried.
+        judgement: what is to be done with it.
+    """
+
+    pointer: Pointer | None
+    current: VersionFigures | None = None
+    before: VersionFigures | None = None
+    is_on_probation: bool = False
+    alarm: str | None = None
+    challenger: Term | None = None
+    pair: PairFigures | None = None
+    judgement: Judgement | None = None
 
 
 def figures_of(version: str, answers: Sequence[ModelAnswer]) -> VersionFigures:

@@ -24,6 +24,8 @@ from pydantic_settings import (
 )
 
 from bot.commands.parser import COMMANDS, CommandWords, command_words_problem
+from bot.logs import LogFormat, LogLevel
+from bot.promotion import CanaryRules
 from core.collection.picks import DEFAULT_NOT_GAMES
 from core.errors import SettingsError
 from core.streams.reference import TWITCH_URL_TEMPLATE, check_url_template
@@ -147,6 +149,28 @@ class ModelSettings(_Section):
     @classmethod
     def _may_be_empty(cls, registry: object) -> object:
         return None if registry == "" else registry
+
+
+class CanarySettings(_Section):
+    """``[canary]``: what a challenger must show, and what takes back what was promoted; see ``bot/promotion.py``."""
+
+    automatic: bool = True
+    share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    looks: Annotated[int, Field(ge=1, le=10_000)] = 200
+    agree_at_least: Annotated[float, Field(ge=0, le=1)] = 0.9
+    less_sure_at_most: Annotated[float, Field(ge=0, le=1)] = 0.05
+    slower_at_most: Annotated[float, Field(ge=1, le=1000)] = 1.5
+    failed_at_most: Annotated[float, Field(ge=0, le=1)] = 0.01
+    hours_at_most: Annotated[float, Field(gt=0, le=24 * 366)] = 168.0
+    probation_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 24.0
+    probation_looks: Annotated[int, Field(ge=1, le=10_000)] = 50
+    alarm_flagged: Annotated[float, Field(ge=0, le=1)] = 0.05
+    alarm_slower: Annotated[float, Field(ge=1, le=1000)] = 3.0
+
+    @property
+    def rules(self) -> CanaryRules:
+        """By which models are judged."""
+        return CanaryRules(**self.model_dump(exclude={"automatic", "share"}))
 
 
 class AnswersSettings(_Section):
@@ -310,6 +334,13 @@ class WebSettings(_Section):
         return token
 
 
+class LogSettings(_Section):
+    """``[log]``: how a bot that stays writes down what it does."""
+
+    format: LogFormat = "console"
+    level: LogLevel = "info"
+
+
 class Settings(BaseSettings):
     """All settings, checked."""
 
@@ -320,6 +351,7 @@ class Settings(BaseSettings):
     twitch: TwitchSettings = TwitchSettings()
     discord: DiscordSettings = DiscordSettings()
     model: ModelSettings = ModelSettings()
+    canary: CanarySettings = CanarySettings()
     answers: AnswersSettings = AnswersSettings()
     commands: CommandsSettings = CommandsSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -329,6 +361,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     collection: CollectionSettings = CollectionSettings()
     web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
 
     @property
     def database_url(self) -> str:

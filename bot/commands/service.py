@@ -35,6 +35,7 @@ from core.errors import (
     AdvertsOnly,
     BadReference,
     ChannelNotFound,
+    GameSpotterError,
     StorageError,
     StreamBlack,
     StreamOffline,
@@ -56,9 +57,12 @@ if TYPE_CHECKING:
     from bot.commands.parser import CommandWords
     from bot.commands.request import Command, Place, Request
     from bot.commands.watching import Watching
+    from bot.following import Refusal
+    from bot.promotion import ModelsReport
     from core.collection.directory import Category
     from core.frames import Frame
     from core.recognition.aggregate import AnswerRule
+    from core.recognition.recognizer import Measured
     from core.recognition.verdict import Verdict
     from core.storage.records import AuditEntry, Seen
     from core.streams.reference import StreamRef
@@ -124,8 +128,38 @@ class RecognizesFrames(Protocol):
         """Of the model that answers."""
         ...
 
-    async def recognize(self, frames: Sequence[Frame]) -> Verdict:
-        """What the frames of one stream show."""
+    async def measured(self, frames: Sequence[Frame]) -> Measured:
+        """What the frames of one stream show, and how long the network ran."""
+        ...
+
+
+class KnowsModels(Protocol):
+    """What there is to say of models, beside who answers."""
+
+    @property
+    def since(self) -> datetime:
+        """Since when the model answers, UTC."""
+        ...
+
+    @property
+    def last_refusal(self) -> Refusal | None:
+        """The version that was to answer or to be tried, and must not; None when all is well."""
+        ...
+
+    async def report(self) -> ModelsReport | None:
+        """How they do; None where that is not measured.
+
+        Raises:
+            GameSpotterError: it cannot be said.
+        """
+        ...
+
+
+class MeasuresModels(Protocol):
+    """What the service needs of :class:`bot.canary.Canary`."""
+
+    def consider(self, look: str, frames: Sequence[Frame], champion: Measured) -> None:
+        """Measure a look, perhaps; returns at once."""
         ...
 
 
@@ -209,7 +243,8 @@ class CommandService:
         watching: Watching | None = None,
         audit: WritesAudit | None = None,
         evidence: Callable[[Sample, Verdict], tuple[EvidenceTile, ...]] | None = None,
-        answers_since: Callable[[], datetime] | None = None,
+        models: KnowsModels | None = None,
+        canary: MeasuresModels | None = None,
         figures: CountsLooks | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -234,7 +269,8 @@ class CommandService:
             watching: answers the commands about watched channels and timelines; None where nothing is kept.
             audit: where it is written down who opted out.
             evidence: makes the pictures that a platform may show; called in a thread. None makes none.
-            answers_since: since when the model answers, UTC; None where nobody knows.
+            models: what there is to say of models; None where nobody knows.
+            canary: tries another model on what was seen; None tries none.
             figures: where looks are counted; None counts nothing.
             clock: the wall clock, UTC.
         """
@@ -253,7 +289,8 @@ class CommandService:
         self._watching = watching
         self._audit = audit
         self._evidence = evidence
-        self._answers_since = answers_since
+        self._models = models
+        self._canary = canary
         self._figures = figures
         self._clock = clock
         self._looks = SharedLooks(self._look, reuse_s=reuse_s, at_once=looks_at_once, waiting=looks_waiting)
@@ -319,8 +356,7 @@ class CommandService:
                 )
                 return Reply(text=text, private=True)
             case ShowModel():
-                since = self._answers_since() if self._answers_since is not None else None
-                return Reply(text=wording.model_text(self._recognizer.rule, since=since, language=language))
+                return Reply(text=await self._about_models(request))
             case ListGames(wanted=wanted):
                 return await self._list_games(wanted, language)
             case OptOut(channel=typed):
@@ -417,6 +453,24 @@ class CommandService:
         last_seen = LastSeen(game=seen.game, at=seen.at) if seen is not None else None
         return replace(answer, declared=declared, last_seen=last_seen)
 
+    async def _about_models(self, request: Request) -> str:
+        """Which model answers; for whoever runs the bot, also how another one does that is tried."""
+        language = request.asker.language
+        since = self._models.since if self._models is not None else None
+        lines = [wording.model_text(self._recognizer.rule, since=since, language=language)]
+        if self._models is not None and request.asker.operates:
+            refusal = self._models.last_refusal
+            if refusal is not None:
+                lines.append(wording.model_is_refused(refusal.term.version, why=refusal.sentence, language=language))
+            try:
+                report = await self._models.report()
+            except GameSpotterError as error:
+                log.error("%s", error)  # noqa: TRY400 - a sentence
+                report = None
+            if report is not None and report.pair is not None and report.judgement is not None:
+                lines.append(wording.model_tried(report.pair, why=report.judgement.why, language=language))
+        return "\n".join(lines)
+
     async def _list_games(self, wanted: str, language: str) -> Reply:
         matcher = await self._names.matcher(self._recognizer.rule)
         known = [game for game in matcher.games if game not in (UNKNOWN, NOT_A_GAME)]
@@ -471,10 +525,11 @@ class CommandService:
             sampled_s = time.perf_counter()
             try:
                 async with asyncio.timeout(self._recognize_timeout_s):
-                    verdict = await self._recognizer.recognize(sample.frames)
+                    measured = await self._recognizer.measured(sample.frames)
             except TimeoutError as error:
                 raise StreamTooSlow(ref.channel, "the network took too long") from error
             done_s = time.perf_counter()
+            verdict = measured.verdict
             tiles = await asyncio.to_thread(self._evidence, sample, verdict) if self._evidence is not None else ()
             declared = await asking
         finally:
@@ -483,6 +538,8 @@ class CommandService:
         look = uuid.uuid4().hex
         if self._records is not None:
             self._records.keep(look, sample, verdict, declared=declared)
+        if self._canary is not None:
+            self._canary.consider(look, sample.frames, measured)
         elapsed_ms = {
             "resolve": sample.elapsed.resolve_ms,
             "playlist": sample.elapsed.playlist_ms,

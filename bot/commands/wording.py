@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.commands.answer import Answer
+    from bot.promotion import PairFigures
     from core.games import Game
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import GenreLikeness, Verdict
@@ -291,6 +292,25 @@ def model_taken_over(version: str, *, before: str, language: str = DEFAULT_LANGU
 def model_refused(version: str, *, answering: str, why: str, language: str = DEFAULT_LANGUAGE) -> str:
     """A model was to answer and must not; ``why`` is a sentence."""
     return _say("notice-model-refused", language, model=version, answering=answering, why=why)
+
+
+def model_tried(pair: PairFigures, *, why: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """How a challenger does; ``why`` is a sentence."""
+    return _say(
+        "model-tried",
+        language,
+        model=pair.challenger.version,
+        agreed=pair.agreed,
+        looks=pair.looks,
+        time=f"{pair.challenger.frame_ms:.1f}",
+        before=f"{pair.champion.frame_ms:.1f}",
+        why=why,
+    )
+
+
+def model_is_refused(version: str, *, why: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """A version that the registry names must not answer; ``why`` is a sentence."""
+    return _say("model-is-refused", language, model=version, why=why)
 
 
 def model_promoted(version: str, *, before: str, why: str, language: str = DEFAULT_LANGUAGE) -> str:

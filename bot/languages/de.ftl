@@ -116,6 +116,8 @@ model-since = Modell { $model }, das { $games ->
     [one] 1 Spiel
    *[other] { $games } Spiele
 } kennt; es antwortet seit { $since } UTC.
+model-tried = Daneben erprobt: { $model }, dieselbe Antwort bei { $agreed } von { $looks } Proben, { $time } ms je Bild statt { $before } ms. { $why }
+model-is-refused = { $model } wird nicht angenommen: { $why }
 games-known = { $count ->
     [one] 1 Spiel
    *[other] { $count } Spiele

@@ -116,6 +116,8 @@ model-since = Model { $model }, which knows { $games ->
     [one] 1 game
    *[other] { $games } games
 }; it answers since { $since } UTC.
+model-tried = Tried beside it: { $model }, the same answer at { $agreed } of { $looks } looks, { $time } ms a frame instead of { $before } ms. { $why }
+model-is-refused = { $model } is refused: { $why }
 games-known = { $count ->
     [one] 1 game
    *[other] { $count } games

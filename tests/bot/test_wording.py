@@ -16,15 +16,26 @@ from hypothesis import strategies as st
 from bot.commands import wording
 from bot.commands.answer import Answer, LastSeen, Status, to_json
 from bot.languages import sentences
+from bot.promotion import compared
 from core.collection.directory import Category
 from core.errors import ReferenceFault
 from core.games import NOT_A_GAME, UNKNOWN, Game
 from core.recognition.verdict import FrameVerdict, GenreLikeness, Likelihood, Verdict
-from core.storage.records import FlagReason, FlagRecord, FlagState, Moderator, Sighting
+from core.storage.records import FlagReason, FlagRecord, FlagState, ModelAnswer, Moderator, Sighting
 from tests.fakes import GAMES, RULE
 
 VALORANT, CHESS, _ = GAMES
 NOW = datetime(2026, 11, 5, 21, 30, tzinfo=UTC)
+
+PAIR = compared(
+    "m-1",
+    [ModelAnswer(look=look, game="chess", confidence=0.9, frame_ms=2.0, is_right=None) for look in ("a", "b")],
+    "m-2",
+    [
+        ModelAnswer(look="a", game="chess", confidence=0.9, frame_ms=3.0, is_right=None),
+        ModelAnswer(look="b", game="", confidence=0.9, frame_ms=3.0, is_right=None),
+    ],
+)
 
 VERDICT = Verdict(
     game=VALORANT,
@@ -368,6 +379,17 @@ CONVERSATION: dict[str, tuple[Said, str]] = {
     "model_taken_over": (
         lambda language: wording.model_taken_over("m-2", before="m-1", language=language),
         "Model m-2 answers now, in the place of m-1.",
+    ),
+    "model_tried": (
+        lambda language: wording.model_tried(PAIR, why="It was shown 2 of 200 looks.", language=language),
+        (
+            "Tried beside it: m-2, the same answer at 1 of 2 looks, 3.0 ms a frame instead of 2.0 ms. "
+            "It was shown 2 of 200 looks."
+        ),
+    ),
+    "model_is_refused": (
+        lambda language: wording.model_is_refused("m-2", why="It is too slow.", language=language),
+        "m-2 is refused: It is too slow.",
     ),
     "model_promoted": (
         lambda language: wording.model_promoted("m-2", before="m-1", why="It is good.", language=language),
