@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
     Baseline = Callable[["Parts", Said], NamedScores]
 
-_DECLARED = "believing the declared category"
+_DECLARED = "the declared category"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -420,7 +420,7 @@ def _majority(parts: Parts, said: Said) -> NamedScores:
     games = parts.listing.games
     trained, tested = _game_numbers(parts.train, games), _game_numbers(said.frames, games)
     return NamedScores(
-        name="always the commonest game",
+        name="the commonest game",
         of_frames=score_figures(score(majority_answers(trained, labels=tested, games=len(games)))),
         of_streams=score_figures(
             score(

@@ -428,7 +428,7 @@ def _majority(frames: PackedFrames, rotations: Sequence[Outcome]) -> NamedScores
             )
         )
     return NamedScores(
-        name="always the commonest game",
+        name="the commonest game",
         of_frames=score_figures(score(concatenated(of_frames))),
         of_streams=score_figures(score(concatenated(of_streams))),
     )

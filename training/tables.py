@@ -48,7 +48,7 @@ def side_by_side(found: EvaluationFigures, *, what: str) -> Table:
     for model in found.models:
         figures = model.of_frames if what == "frames" else model.of_streams
         eces = (f"{figures.ece:.3f}", f"{figures.ece_uncalibrated:.3f}")
-        name = f"{model.name} (has seen these)" if model.learnt_from else model.name
+        name = f"{model.name} (seen)" if model.learnt_from else model.name
         table.add_row(name, *_scores(figures), *eces, str(figures.count))
     for baseline in found.baselines:
         scores = baseline.of_frames if what == "frames" else baseline.of_streams
@@ -95,8 +95,8 @@ def reliability(figures: AnswerFigures) -> Table:
 
 
 def per_game(model: ModelFigures) -> Table:
-    """Every game that is shown, by frames."""
-    table = _table("game", "precision", "recall", "F1", "ROC area", "frames", "streams right", "streams")
+    """Every game that is shown, by frames; and of how many streams it was named right."""
+    table = _table("game", "precision", "recall", "F1", "ROC area", "frames", "streams")
     areas = {one.id: one.area for one in model.of_frames.roc}
     for of_frames, of_streams in zip(model.of_frames.games, model.of_streams.games, strict=True):
         if of_frames.shown:
@@ -107,8 +107,7 @@ def per_game(model: ModelFigures) -> Table:
                 _percent(of_frames.f1),
                 f"{areas[of_frames.id]:.4f}" if of_frames.id in areas else "",
                 str(of_frames.shown),
-                _percent(of_streams.recall),
-                str(of_streams.shown),
+                f"{of_streams.recall * of_streams.shown:.0f} of {of_streams.shown}",
                 style="red" if of_frames.recall < _LOW else "",
             )
     return table
@@ -181,11 +180,11 @@ _SCORES = ("right", "top 3", "prec.", "recall", "F1")
 
 
 def _table(title: str, *columns: str) -> Table:
-    """The first column is never cut: names that end in dots tell nothing."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(title, no_wrap=True)
+    """Figures are never cut; where it is narrow, names are folded."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(title, overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
