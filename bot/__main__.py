@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bot import logs
 from bot.authorise import authorise
 from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
 from bot.commands import wording
@@ -92,8 +92,8 @@ def run(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
 
     Says at the start what is on, and what is missing for the rest. Ends with 1 when a chat does not accept us.
     """
-    log_to_stderr(debug=debug, level=logging.INFO)
     settings = settings_or_exit(config)
+    logs.set_up(form=settings.log.format, level=settings.log.level, secrets=logs.secrets_in(settings), debug=debug)
     discord, twitch = settings.discord, settings.twitch
     for line in wording.what_is_on(
         discord=wording.missing_for_discord(has_token=discord.has_token) if discord.chat else "",

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
+from bot import logs
+from bot.command_line import ConfigOption, DebugOption, run_or_exit, settings_or_exit, stop_signals
 from core.errors import SchemaOutdated, StorageError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def worker(
     The crawl's settings say run_on = "workers", and all share one PostgreSQL and one folder of frames. Ctrl-C ends a
     worker after the streams in hand, and gives back what takes too long. Ends with 0, or with 1 when it cannot work.
     """
-    log_to_stderr(debug=debug, level=logging.INFO)
     settings = settings_or_exit(config)
+    logs.set_up(form=settings.log.format, level=settings.log.level, secrets=logs.secrets_in(settings), debug=debug)
     run_or_exit(_run(settings, parallel=parallel or settings.collection.parallel, stalled_after_s=stalled_after))
 
 
