@@ -80,7 +80,6 @@ def reliability(bins: Sequence[BinFigures]) -> Svg:
     filled = [one for one in bins if one.count]
     most = max((one.count for one in filled), default=1)
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1.2)
-    axes.plot([one.confidence for one in filled], [one.accuracy for one in filled], color=_FIRST, linewidth=1.2)
     axes.scatter(
         [one.confidence for one in filled],
         [one.accuracy for one in filled],
@@ -119,19 +118,28 @@ def roc(curves: Sequence[RocFigures], *, names: Mapping[str, str]) -> Svg:
     figure, axes = _figure(height=3.6)
     chance = np.geomspace(_FEWEST_FALSE, 1, 50)
     axes.plot(chance, chance, color=_FAINT, linewidth=1.2)
+    lowest = 1.0
     for place, (curve, (colour, dashes)) in enumerate(zip(curves, _series(), strict=False)):
         kept = _thinned(len(curve.false_positives))
+        at_edge = [
+            found
+            for others, found in zip(curve.false_positives, curve.true_positives, strict=True)
+            if others <= _FEWEST_FALSE
+        ]
+        lowest = min(lowest, max(at_edge, default=0.0))
         axes.plot(
             [max(curve.false_positives[at], _FEWEST_FALSE) for at in kept],
             [curve.true_positives[at] for at in kept],
             color=colour,
             linestyle=dashes,
             linewidth=2.2 if place == 0 else 1.1,
-            label=f"{names.get(curve.id, curve.id)} {curve.area:.3f}",
+            label=f"{names.get(curve.id, curve.id)} {curve.area:.4f}",
         )
     _shares(axes, "share of others taken for it", "share found")
     axes.set_xscale("log")
     axes.set_xlim(_FEWEST_FALSE, 1.05)
+    # What lies below is the left edge of all curves, and nothing to see.
+    axes.set_ylim(np.floor(10 * min(lowest, 0.95)) / 10 - 0.01, 1.01)
     _legend(axes)
     return _svg(figure)
 
@@ -208,7 +216,8 @@ def _plain(axes: Axes) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, labelcolor=_INK, fontsize=8, loc="best")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, labelcolor=_INK, fontsize=8, loc="best")
 
 
 def _thinned(count: int) -> list[int]:

@@ -181,7 +181,7 @@ def drawn_over(picture: RgbPicture, heat: npt.NDArray[np.float32]) -> RgbPicture
     ).astype(np.float32)
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     share = hot[..., None]
-    drawn = (1 - share) * 0.55 * grey + share * (0.55 * picture + 0.45 * veil)
+    drawn = (1 - share) * 0.7 * grey + share * (0.6 * picture + 0.4 * veil)
     return np.asarray(np.clip(drawn, 0, 255), dtype=np.uint8)
 
 

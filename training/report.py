@@ -8,6 +8,7 @@ made. A section is there when its figures are. Frames are shown only of games wh
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -115,9 +116,10 @@ class Story:
         if self.protocols is not None and self.protocols.genres is not None:
             measured = self.protocols.genres
             return {"games held out whole": measured.held_out, "unseen streams of known games": measured.known}
-        if self.evaluated is not None and self.evaluated.genres is not None:
-            return {"the evaluated streams": self.evaluated.genres}
-        return {}
+        if self.evaluated is None:
+            return {}
+        both = {"unknown games": self.evaluated.genres_of_unknown, "all evaluated streams": self.evaluated.genres}
+        return {name: figures for name, figures in both.items() if figures is not None}
 
     @property
     def has_unknown(self) -> bool:
@@ -186,7 +188,13 @@ def html(story: Story) -> str:
 def model_card(story: Story) -> str:
     """The card, in Markdown, with front matter as Hugging Face reads it."""
     template = _templates().get_template("card.md")
-    return template.render(story=story, weakest=weakest(story.test), answers=_answers(story))
+    return template.render(
+        story=story,
+        shares={game.name: game for game in story.games},
+        weakest=weakest(story.test),
+        answers=_answers(story),
+        has_layout=bool(json.loads(story.config_json).get("layout")),
+    )
 
 
 def weakest(test: TestFigures) -> list[str]:
@@ -296,7 +304,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, three=_three, as_data=_as_data, as_jpeg=_as_jpeg)
+    environment.filters.update(percent=percent, three=_three, as_data=_as_data, as_jpeg=_as_jpeg, cell=_cell)
     return environment
 
 
@@ -313,3 +321,8 @@ def _as_data(picture: bytes) -> str:
 
 def _as_jpeg(picture: np.typing.NDArray[np.uint8]) -> bytes:
     return encode_jpeg(picture, quality=_JPEG_QUALITY)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
