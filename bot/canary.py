@@ -150,6 +150,12 @@ class Canary:
                 log.error("what models said of a look is not kept: %s", error)  # noqa: TRY400 - a sentence
             except Exception:
                 log.exception("what models said of a look is not kept")
+            finally:
+                self._looks.task_done()
+
+    async def settled(self) -> None:
+        """Wait until all looks so far are written down, or cannot be."""
+        await self._looks.join()
 
     async def _measure(self, look: _Look) -> None:
         champion = _Said(verdict=look.champion.verdict, network_ms=look.champion.network_ms)

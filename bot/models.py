@@ -1,4 +1,4 @@
-"""The operator's verbs for models: ``models list|use|rollback|try|drop``."""
+"""The operator's verbs for models: ``models list|report|use|rollback|try|drop|add``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from core.recognition.registry import Means, Registry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bot.promotion import ModelsReport, VersionFigures
     from bot.settings import Settings
     from core.recognition.registry import Pointer, Term
     from core.storage.records import Json
@@ -91,6 +92,93 @@ def add(
 ) -> None:
     """Bring a model's directory into the registry, without its answering."""
     _change(config, lambda registry: wording.model_added(registry.add(model).manifest.version), debug=debug)
+
+
+@models.command()
+def report(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Tell how the current model does, and the one that is tried beside it, by what all bots wrote down."""
+    log_to_stderr(debug=debug)
+    settings = settings_or_exit(config)
+    registry_ = _registry_or_exit(settings)
+    found = run_or_exit(_report(settings, registry_))
+    if as_json:
+        print(json.dumps(report_to_json(found), ensure_ascii=False, indent=2))
+    else:
+        _print_report(found)
+
+
+def report_to_json(found: ModelsReport) -> dict[str, Json]:
+    """How models do, with the same keys whatever there is; times in milliseconds, shares from 0 to 1."""
+    pair, judgement = found.pair, found.judgement
+    return {
+        "current": _figures_to_json(found.current),
+        "before": _figures_to_json(found.before),
+        "on_probation": found.is_on_probation,
+        "alarm": found.alarm,
+        "challenger": _figures_to_json(pair.challenger if pair is not None else None),
+        "champion": _figures_to_json(pair.champion if pair is not None else None),
+        "looks_of_both": pair.looks if pair is not None else 0,
+        "agreed": pair.agreed if pair is not None else 0,
+        "put_right": pair.put_right if pair is not None else 0,
+        "outcome": judgement.outcome.value if judgement is not None else None,
+        "why": judgement.why if judgement is not None else None,
+    }
+
+
+def _figures_to_json(figures: VersionFigures | None) -> Json:
+    if figures is None:
+        return None
+    return {
+        "version": figures.version,
+        "looks": figures.looks,
+        "failed": figures.failed,
+        "unknown": figures.unknown,
+        "confidence": round(figures.confidence, 4),
+        "frame_ms": round(figures.frame_ms, 3),
+        "slow_frame_ms": round(figures.slow_frame_ms, 3),
+        "called_wrong": figures.wrong,
+        "called_right": figures.right,
+        "flag_rate": round(figures.flag_rate, 6),
+    }
+
+
+async def _report(settings: Settings, registry: Registry) -> ModelsReport:
+    from bot.canary import Judge  # noqa: PLC0415 - takes its time
+    from core.storage.database import Database  # noqa: PLC0415
+    from core.storage.models import ModelStore  # noqa: PLC0415
+
+    async with Database.at(settings.database_url) as database:
+        await database.prepare()
+        return await Judge(registry, ModelStore(database), settings.canary.rules).report()
+
+
+def _print_report(found: ModelsReport) -> None:
+    if found.pointer is None:
+        print(wording.NO_MODELS)
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Version", no_wrap=True)
+    table.add_column("")
+    for heading in ("Looks", "Failed", "Unknown", "Sure", "ms a frame", "95 % below", "Called wrong", "right"):
+        table.add_column(heading, justify="right")
+    rows = [("current", found.current), ("before", found.before)]
+    if found.pair is not None:
+        rows += [("tried", found.pair.challenger), ("beside", found.pair.champion)]
+    for what, figures in rows:
+        if figures is None:
+            continue
+        numbers = [str(number) for number in (figures.looks, figures.failed, figures.unknown)]
+        numbers += [f"{figures.confidence:.0%}", f"{figures.frame_ms:.1f}", f"{figures.slow_frame_ms:.1f}"]
+        numbers += [str(figures.wrong), str(figures.right)]
+        table.add_row(escape(figures.version), what, *numbers)
+    Console().print(table)
+    for line in wording.models_judged(found):
+        print(line)
 
 
 def registry_to_json(versions: tuple[str, ...], pointer: Pointer | None, challenger: Term | None) -> dict[str, Json]:

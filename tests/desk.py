@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bot.canary import Canary
 from bot.commands.flagging import Flagging
 from bot.commands.limits import Cooldowns
 from bot.commands.naming import GameNames
@@ -67,8 +68,15 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, *, reuse_s: float = 60.0, cooldowns: Cooldowns | None = None, servers: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    reuse_s: float = 60.0,
+    cooldowns: Cooldowns | None = None,
+    servers: tuple[str, ...] = (),
+    recognizer: Recognizer | None = None,
+    canary: Callable[[Database], Canary] | None = None,
 ) -> AsyncIterator[Desk]:
+    """Open it; ``canary`` makes one that measures models, where one is to."""
     words = CommandWords()
     async with Database.at(f"sqlite:///{folder / 'desk.db'}") as database:
         frames = FolderFrameStore(folder / "frames")
@@ -79,7 +87,8 @@ async def open_desk(
 
         captures, flags, sightings = CaptureStore(database, frames), FlagStore(database), SightingStore(database)
         recorder = Recorder(captures, frames, Upkeep(database, frames), keeps_looks=True, prepare=prepared)
-        sampler, recognizer = FakeSampler(), Recognizer(BrightnessNetwork(), RULE)
+        sampler, recognizer = FakeSampler(), recognizer or Recognizer(BrightnessNetwork(), RULE)
+        measuring = canary(database) if canary is not None else None
         sampler.frames = {CHANNEL: [frame(10)], OTHER: [frame(20)]}
         directory = FakeDirectory(
             [
@@ -102,6 +111,7 @@ async def open_desk(
             names=GameNames(AliasTable.bundled(), GameCatalogue(database)),
             cooldowns=cooldowns,
             records=recorder,
+            canary=measuring,
             declared=DeclaredCategories(directory, reuse_s=0.01),
             sightings=sightings,
             flagging=Flagging(flags, recorder, words=words, url_template=TWITCH_URL_TEMPLATE, servers=servers),
@@ -116,6 +126,8 @@ async def open_desk(
             ),
         )
         running = [asyncio.create_task(recorder.run()), asyncio.create_task(recognizer.run())]
+        if measuring is not None:
+            running.append(asyncio.create_task(measuring.run()))
         try:
             yield Desk(
                 database=database,

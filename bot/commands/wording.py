@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.commands.answer import Answer
-    from bot.promotion import PairFigures
+    from bot.promotion import ModelsReport, PairFigures
     from core.games import Game
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import GenreLikeness, Verdict
@@ -701,6 +701,20 @@ NO_REGISTRY = "There is no registry: name its folder in [model] registry."
 NO_MODELS = (
     "There are no models in the registry. `python -m training publish` and `python -m bot models add` bring some."
 )
+
+
+def models_judged(report: ModelsReport) -> list[str]:
+    """What the rules say of the models, a line each."""
+    lines = []
+    if report.current is not None:
+        if report.alarm is not None:
+            taken_back = "" if report.is_on_probation else " It is not taken back: a person chose it, or long ago."
+            lines.append(f"{report.current.version} alarms. {report.alarm}{taken_back}")
+        elif report.is_on_probation:
+            lines.append(f"{report.current.version} is on probation.")
+    if report.judgement is not None and report.challenger is not None:
+        lines.append(f"{report.challenger.version}: {report.judgement.outcome.value}. {report.judgement.why}")
+    return lines
 
 
 def model_is_current(version: str) -> str:
