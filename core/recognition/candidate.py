@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from core.recognition.aggregate import Logits
     from core.recognition.artifact import Artifact
 
-_TIMED_FRAMES = 13
-"""As an ask has."""
+_TIMED_FRAMES = 3
+"""As many as a network takes at a time."""
 
 _ROUNDS = 5
 _NAMED_LABELS = 3
