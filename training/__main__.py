@@ -112,6 +112,65 @@ def finish(
 
 
 @app.command()
+def tune(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The JSON file of the best way to train; `run --config` takes it.")],
+    preset: Preset = "starter",
+    config: Config = None,
+    weights: Weights = None,
+    work: Work = Path("training-work"),
+    frames: Frames = DEFAULT_FRAMES,
+    trials: Annotated[int, typer.Option(help="How many the study is to have in the end.")] = 30,
+    study: Annotated[str, typer.Option(help="Its name; a name that is there goes on.")] = "study",
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where studies are kept: an SQLAlchemy address, or an SQLite file. A file beside --work."),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help="A network of keras.applications to try; may be repeated. The preset's own."),
+    ] = None,
+    height: Annotated[
+        list[int] | None,
+        typer.Option(help="Of what the network sees, in pixels; the picture stays 16:9. May be repeated."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Most epochs of a trial.")] = 10,
+    min_accuracy: Annotated[
+        float,
+        typer.Option(help="Give a trial up when fewer validation frames are right after its first epoch; 0 to 1."),
+    ] = 0.0,
+    picture: Annotated[Path | None, typer.Option(help="A PNG of the search to write.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the best way to train, on validation streams alone. Resumes; several processes may share a study."""
+    with quiet_native_stderr():
+        from training.search_space import search_space  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+        from training.tune import TuneOptions  # noqa: PLC0415
+        from training.tune import tune as tune_  # noqa: PLC0415
+
+        space = search_space(
+            _config(preset, config, weights),
+            backbones=tuple(backbone or ()),
+            heights_px=tuple(height or ()),
+            most_epochs=epochs,
+        )
+    options = TuneOptions(
+        data=data,
+        stored=frames,
+        out=out,
+        work=work,
+        storage=storage,
+        study=study,
+        trials=trials,
+        least_accuracy=min_accuracy,
+        picture=picture,
+        is_json=as_json,
+    )
+    tune_(options, space=space)
+
+
+@app.command()
 def protocols(
     data: Data,
     out: Annotated[Path, typer.Option(help="The JSON file of figures to write.")],

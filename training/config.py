@@ -288,10 +288,14 @@ class TrainConfig:
         """Whether what the first layers make of the frames is computed once and kept."""
         return isinstance(self.network, Pretrained) and self.network.stem_end is not None
 
-    def to_json(self) -> str:
-        """The configuration as it is saved with the model; a weights file is named without its folder."""
+    def to_json(self, *, is_portable: bool = True) -> str:
+        """The configuration as it is saved with the model: a weights file is named without its folder.
+
+        Args:
+            is_portable: if not, the weights file is named as it is here.
+        """
         saved = self
-        if isinstance(self.network, Pretrained):
+        if is_portable and isinstance(self.network, Pretrained):
             named = dataclasses.replace(self.network, weights=Path(self.network.weights).name)
             saved = dataclasses.replace(self, network=named)
         return json.dumps(dataclasses.asdict(saved), indent=2) + "\n"

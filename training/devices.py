@@ -87,6 +87,27 @@ class Devices:
                 keras.distribution.set_distribution(before)
 
 
+@contextlib.contextmanager
+def within_memory() -> Iterator[None]:
+    """Within it, what does not fit in memory is a `TrainingError`, whatever the backend calls it.
+
+    Raises:
+        TrainingError: something does not fit.
+    """
+    try:
+        yield
+    except TrainingError:
+        raise
+    except Exception as error:
+        # TensorFlow has a class of its own for it, JAX a text.
+        is_theirs = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
+        if not isinstance(error, MemoryError) and not is_theirs:
+            raise
+        raise TrainingError(
+            "The network does not fit in memory: choose a smaller batch_size, a smaller input, or another network."
+        ) from error
+
+
 def prepare_devices(precision: Precision, *, processes: Processes | None = None) -> Devices:
     """Set Keras up; once, before the first network is built.
 

@@ -114,13 +114,24 @@ def grid_means(activations: Inputs, rows: Rows, grid: tuple[int, int]) -> npt.ND
     Raises:
         TrainingError: the grid does not divide the activations.
     """
+    check_grid(activations, grid)
     down, across = grid
     _, height, width, channels = activations.shape
-    if height % down or width % across:
-        raise TrainingError(f"A grid of {down} × {across} cells does not divide activations of {height} × {width}.")
     means = np.empty((len(rows), down * across * channels), dtype=np.float32)
     for start in range(0, len(rows), _CHUNK):
         part = activations[rows[start : start + _CHUNK]].astype(np.float32)
         cut = part.reshape(len(part), down, height // down, across, width // across, channels)
         means[start : start + len(part)] = cut.mean(axis=(2, 4)).reshape(len(part), -1)
     return means
+
+
+def check_grid(activations: Inputs, grid: tuple[int, int]) -> None:
+    """Look before anything is computed.
+
+    Raises:
+        TrainingError: the grid does not divide the activations.
+    """
+    down, across = grid
+    _, height, width, _ = activations.shape
+    if height % down or width % across:
+        raise TrainingError(f"A grid of {down} × {across} cells does not divide activations of {height} × {width}.")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.progress import Progress
 
+from training.devices import within_memory
 from training.folders import Minima, check_minima, list_frames, without
 from training.manifest import list_manifest
 from training.network import build
 from training.pipeline import Examples, PackedFrames, Pictures, pack
+from training.split import ROTATIONS, Split, all_but_validation, as_given, by_stream
 from training.views import kept_views
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Prepared:
     examples: Examples
 
 
+@within_memory()
 def prepare(*, data: Path, stored: Path, config: TrainConfig, work: Path, console: Console) -> Prepared:
     """Read a data set and compute what is kept of it, or find that in `work`.
 
@@ -50,7 +54,7 @@ def prepare(*, data: Path, stored: Path, config: TrainConfig, work: Path, consol
 
     Raises:
         DataSetError: the data set cannot be trained on.
-        TrainingError: the network cannot be built.
+        TrainingError: the network cannot be built, or does not fit in memory.
     """
     listing = list_manifest(data, stored) if data.is_file() else list_frames(data)
     if listing.missing:
@@ -81,3 +85,23 @@ def prepare(*, data: Path, stored: Path, config: TrainConfig, work: Path, consol
                 progress=lambda done, total: progress.update(computing, completed=done, total=total),
             )
     return Prepared(config=config, listing=listing, frames=frames, examples=examples)
+
+
+def split_of(frames: PackedFrames, *, is_tested: bool) -> Split:
+    """The parts of a data set that one training has: those it brings with it, else streams are dealt out.
+
+    Args:
+        frames: the data set.
+        is_tested: whether a test part is kept; else it is trained on.
+
+    Raises:
+        DataSetError: a game would be missing in one of the parts.
+    """
+    units, ids = frames.units.tolist(), frames.game_ids.tolist()
+    given = as_given(frames.parts, ids)
+    if is_tested:
+        return given or by_stream(units, ids, rotation=0, rotations=ROTATIONS)
+    if given is None:
+        return all_but_validation(units, ids)
+    learnt = np.sort(np.concatenate([given.train, given.test]))
+    return Split(train=learnt, validation=given.validation, test=np.zeros(0, dtype=np.int64))

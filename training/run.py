@@ -34,10 +34,9 @@ from training.finish import GoldenFrame, Trained, finish
 from training.genre_scores import choose_thresholds
 from training.genres import GenreTable
 from training.learn import Learnt, learn
-from training.prepare import Prepared, prepare
+from training.prepare import Prepared, prepare, split_of
 from training.protocols import Outcome, rule_of, test_figures
 from training.report import GameShare, Story, percent, told
-from training.split import ROTATIONS, Split, all_but_validation, as_given, by_stream
 from training.train import Task, write_log
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from training.devices import Processes
     from training.figures import TestFigures
     from training.genres import Genre
-    from training.pipeline import PackedFrames
+    from training.split import Split
 
 _COMPARED_FRAMES = 256
 _GOLDEN_FRAMES_PER_GAME = 2
@@ -98,7 +97,7 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
     console.print(f"Training with {devices.told}", highlight=False)
     prepared = prepare(data=options.data, stored=options.stored, config=config, work=options.work, console=console)
     frames = prepared.frames
-    split = _split(frames, is_tested=measured is None)
+    split = split_of(frames, is_tested=measured is None)
     on_the_way = options.work / "runs" / _fingerprint(prepared, split)
     table = GenreTable.bundled()
     genres = table.learnable(frames.games)
@@ -183,17 +182,6 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
         f"never seen, {percent(test.overlaid.frames_right)} of frames with overlays",
         highlight=False,
     )
-
-
-def _split(frames: PackedFrames, *, is_tested: bool) -> Split:
-    units, ids = frames.units.tolist(), frames.game_ids.tolist()
-    given = as_given(frames.parts, ids)
-    if is_tested:
-        return given or by_stream(units, ids, rotation=0, rotations=ROTATIONS)
-    if given is None:
-        return all_but_validation(units, ids)
-    learnt = np.sort(np.concatenate([given.train, given.test]))
-    return Split(train=learnt, validation=given.validation, test=np.zeros(0, dtype=np.int64))
 
 
 def _sample(frames: int) -> list[int]:

@@ -22,6 +22,7 @@ from scipy.special import log_softmax
 from core.errors import TrainingError
 from training.checkpoint import Checkpoint, Epoch, Phase
 from training.config import Monitor, Optimizer, Pretrained, Schedule
+from training.devices import within_memory
 from training.evaluate import stream_means
 from training.network import Network, build, let_train
 from training.pipeline import FrameBatches
@@ -75,6 +76,7 @@ class Task:
     games: int
 
 
+@within_memory()
 def fit(
     task: Task,
     *,
@@ -95,7 +97,8 @@ def fit(
         tensorboard: a folder for TensorBoard's logs.
 
     Raises:
-        TrainingError: the loss is no longer a number, the network cannot be built, or the checkpoint is corrupt.
+        TrainingError: the loss is no longer a number, the network cannot be built or does not fit in memory, or the
+            checkpoint is corrupt.
     """
     fitting = config.fitting
     if tensorboard is not None and keras.backend.backend() != "tensorflow":
@@ -173,6 +176,11 @@ def in_batches(take: Callable[[Rows], Inputs], rows: Rows) -> Iterator[tuple[Inp
         missing = _PREDICT_BATCH - len(inputs) if start else 0
         filled = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), inputs.dtype)]) if missing else inputs
         yield filled, len(inputs)
+
+
+def merit(epoch: Epoch) -> float:
+    """How good an epoch is: most validation streams named right, among equals most frames."""
+    return epoch.validation_streams_right + _FRAMES_BESIDE_STREAMS * epoch.validation_frames_right
 
 
 def write_log(epochs: Sequence[Epoch]) -> str:
@@ -304,7 +312,7 @@ def _watched(epoch: Epoch) -> dict[str, float]:
     """As the callbacks know it."""
     return {
         "val_loss": epoch.validation_loss,
-        "val_merit": epoch.validation_streams_right + _FRAMES_BESIDE_STREAMS * epoch.validation_frames_right,
+        "val_merit": merit(epoch),
         "val_streams_right": epoch.validation_streams_right,
         "val_frames_right": epoch.validation_frames_right,
     }
