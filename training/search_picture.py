@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import matplotlib.figure
 from matplotlib.ticker import MaxNLocator
 
+from training.search_space import LOGARITHMIC
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,8 +24,6 @@ _COLUMNS = 3
 _PANEL_INCH = (4.2, 3.0)
 _DPI = 100
 _ONE, _BEST, _FAINT = "#0b62c4", "#b64a00", "#8a8a94"
-_FARTHEST = 100.0
-"""A parameter whose values lie farther apart than this factor is drawn on a logarithmic scale."""
 
 
 class End(StrEnum):
@@ -34,13 +34,16 @@ class End(StrEnum):
     FAILED = "failed"
 
 
+_MARKS = {End.COMPLETE: "o", End.PRUNED: "|", End.FAILED: "x"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tried:
     """A trial.
 
     Attributes:
         number: from 1.
-        merit: what it was worth, 0 to about 1; None if it did not come to its end.
+        merit: what it was worth, 0 to about 1, at its end or when it was given up; None if it came to nothing.
         values: of the parameters that it had.
     """
 
@@ -75,19 +78,19 @@ def search_picture(trials: Sequence[Tried], *, importances: Mapping[str, float])
 
 def _history(axes: Axes, trials: Sequence[Tried]) -> None:
     axes.set_title("validation streams right, trial by trial", fontsize=10)
-    complete = [(one.number, one.merit) for one in trials if one.merit is not None]
-    axes.scatter(
-        [number for number, _ in complete], [merit for _, merit in complete], color=_ONE, s=16, label="complete"
-    )
+    reached = [one.merit for one in trials if one.merit is not None]
+    for end, marker in _MARKS.items():
+        ended = [one for one in trials if one.end is end]
+        if ended:
+            # What came to nothing is told below the rest.
+            merits = [min(reached, default=0.0) if one.merit is None else one.merit for one in ended]
+            colour = _ONE if end is End.COMPLETE else _FAINT
+            axes.scatter([one.number for one in ended], merits, color=colour, marker=marker, s=18, label=end.value)
+    complete = [(one.number, one.merit) for one in trials if one.end is End.COMPLETE and one.merit is not None]
     best = [(number, max(merit for _, merit in complete[: place + 1])) for place, (number, _) in enumerate(complete)]
     axes.step(
         [number for number, _ in best], [merit for _, merit in best], color=_BEST, where="post", label="best so far"
     )
-    bottom = min((merit for _, merit in complete), default=0.0)
-    for end, marker in ((End.PRUNED, "|"), (End.FAILED, "x")):
-        ended = [one.number for one in trials if one.end is end]
-        if ended:
-            axes.scatter(ended, [bottom] * len(ended), color=_FAINT, marker=marker, s=20, label=end.value)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, frameon=False)
 
@@ -105,15 +108,24 @@ def _importance(axes: Axes, importances: Mapping[str, float]) -> None:
 
 def _slice(axes: Axes, name: str, trials: Sequence[Tried]) -> None:
     axes.set_title(name, fontsize=10)
-    known = [(one.values[name], one.merit) for one in trials if name in one.values and one.merit is not None]
-    numbers = [value for value, _ in known if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(known):
-        axes.scatter(numbers, [merit for _, merit in known], color=_ONE, s=16)
-        if numbers and min(numbers) > 0 and max(numbers) / min(numbers) > _FARTHEST:
-            axes.set_xscale("log")
-        return
-    axes.scatter([_word(value) for value, _ in known], [merit for _, merit in known], color=_ONE, s=16)
-    axes.margins(x=0.3)
+    known = [one for one in trials if name in one.values and one.merit is not None]
+    are_numbers = all(
+        isinstance(one.values[name], int | float) and not isinstance(one.values[name], bool) for one in known
+    )
+    # Words in one order, whichever came first.
+    places = sorted({_word(one.values[name]) for one in known})
+    for one in sorted(known, key=lambda one: one.end is End.COMPLETE):
+        where = one.values[name] if are_numbers else places.index(_word(one.values[name]))
+        axes.scatter(
+            [where], [one.merit], color=_ONE if one.end is End.COMPLETE else _FAINT, marker=_MARKS[one.end], s=18
+        )
+    if not are_numbers:
+        axes.set_xticks(range(len(places)), labels=places, fontsize=8)
+        axes.set_xlim(-0.5, len(places) - 0.5)
+    elif name in LOGARITHMIC:
+        axes.set_xscale("log")
+    elif all(isinstance(one.values[name], int) for one in known):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _word(value: Value) -> str:

@@ -24,6 +24,9 @@ Value: TypeAlias = float | int | str | bool
 
 Choice = TypeVar("Choice", str, int)
 
+LOGARITHMIC = frozenset({"l2", "learning_rate", "units"})
+"""Parameters whose size counts, not their difference."""
+
 _LARGEST_HEIGHT_PX = STORED_SHAPE[0]
 _HEIGHTS_PX = (90, 135, 180)
 _RATES = (1e-6, 1e-2)

@@ -197,7 +197,7 @@ class _Search:
             found = {
                 "study": self.study.name,
                 "trials": asdict(counts),
-                "best": {"trial": best.number + 1, **best.user_attrs, "parameters": best.params},
+                "best": {"trial": best.number + 1, **_worth(best), "parameters": best.params},
                 "importances": weights,
                 "failures": {one.number + 1: reason(one) for one in failed},
             }
@@ -252,9 +252,14 @@ def _tried(trial: FrozenTrial) -> Tried:
     return Tried(
         number=trial.number + 1,
         end=_ENDS[trial.state],
-        merit=trial.value if trial.state is TrialState.COMPLETE else None,
+        merit=trial.value if trial.value is not None else trial.intermediate_values.get(trial.last_step or 0),
         values=dict(trial.params),
     )
+
+
+def _worth(trial: FrozenTrial) -> dict[str, float]:
+    """Shares of validation streams and frames."""
+    return {name: trial.user_attrs[name] for name in ("streams_right", "frames_right")}
 
 
 def _table(best: FrozenTrial, importances: dict[str, float]) -> Table:
@@ -271,7 +276,7 @@ def _table(best: FrozenTrial, importances: dict[str, float]) -> Table:
 def _told_best(best: FrozenTrial | None) -> str:
     if best is None:
         return "none"
-    streams, frames = (percent(best.user_attrs[name]) for name in ("streams_right", "frames_right"))
+    streams, frames = (percent(share) for share in _worth(best).values())
     return f"trial {best.number + 1}, {streams} of validation streams, {frames} of frames"
 
 
