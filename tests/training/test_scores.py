@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,14 +12,15 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, top_k_accuracy_score
 
 from core.games import Game
-from core.recognition.aggregate import softmax
-from training.evaluate import judge
+from core.recognition.aggregate import GenreRule, softmax
+from training.evaluate import FRAMES_PER_ANSWER, accuracy, judge, sampled, sampled_means
 from training.protocols import rule_of
 from training.scores import (
     NO_GAME,
     Answers,
     Novelties,
     Shown,
+    concatenated,
     coverage_curve,
     declared_answers,
     frame_answers,
@@ -126,6 +129,35 @@ def test_answers_about_games_that_there_are_not_are_refused(truth: list[int]) ->
         answers(truth, [0] * len(truth), [1.0] * len(truth))
 
 
+def test_the_means_that_curves_are_drawn_of_are_those_that_the_bot_answers_by() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(60, 4)).astype(np.float32)
+    streams = np.array(["b"] * 20 + ["a"] * 3 + ["c"] * 37)
+    ids = np.array(["chess"] * 60)
+    assert [(name, len(rows)) for name, rows in sampled(streams)] == [("a", 3), ("b", 13), ("c", FRAMES_PER_ANSWER)]
+    assert sampled(streams)[2][1].tolist()[0::12] == [23, 59]
+    judged = judge(logits, game_ids=ids, streams=streams, rule=rule_of(GAMES))
+    means = sampled_means(logits, streams=streams)
+    assert [one.verdict.confidence for one in judged] == pytest.approx(softmax(means).max(axis=1).tolist())
+    assert [one.stream for one in judged] == ["a", "b", "c"]
+
+
+def test_the_columns_of_genres_name_no_game() -> None:
+    genre = GenreRule(id="arcade", name="arcade", threshold=0.5)
+    rule = dataclasses.replace(rule_of(GAMES[:2]), genres=(genre,))
+    logits = np.array([[1, 0, 9], [2, 0, 9]], dtype=np.float32)
+    found = accuracy(logits, game_ids=np.array(["chess", "chess"]), streams=np.array(["a", "a"]), rule=rule)
+    assert (found.frames_right, found.streams_right) == (1.0, 1.0)
+
+
+def test_answers_of_several_networks_are_put_together_by_the_places_that_all_have() -> None:
+    one = frame_answers(np.eye(3, dtype=np.float32), labels=np.array([0, 1, 2]), temperature=1.0)
+    other = answers([2], [1], [0.5])
+    found = concatenated([one, other])
+    assert found.ranked.tolist() == [[0], [1], [2], [1]]
+    assert score(found).accuracy == 0.75
+
+
 def test_the_majority_is_of_what_was_trained_on_and_not_of_what_is_asked() -> None:
     found = majority_answers(np.array([1, 1, 1, 2]), labels=np.array([2, 2, 1]), games=3)
     assert found.ranked[0].tolist() == [1, 2, 0]
@@ -178,9 +210,9 @@ def test_coverage_worked_by_hand() -> None:
 @given(answered())
 def test_every_point_of_the_curve_is_what_its_confidence_lets_pass(given_answers: Answers) -> None:
     curve = coverage_curve(given_answers)
-    for confidence, coverage, accuracy in zip(curve.confidences, curve.coverage, curve.accuracy, strict=True):
+    for confidence, coverage, share in zip(curve.confidences, curve.coverage, curve.accuracy, strict=True):
         passed = kept(given_answers, threshold=confidence)
-        assert (passed.coverage, passed.accuracy) == (pytest.approx(coverage), pytest.approx(accuracy))
+        assert (passed.coverage, passed.accuracy) == (pytest.approx(coverage), pytest.approx(share))
     assert curve.coverage[-1] == 1.0
     assert curve.accuracy[-1] == pytest.approx(score(given_answers).accuracy)
 
@@ -237,6 +269,7 @@ def test_strange_games_are_told_from_known_ones_and_near_ones_less_well() -> Non
     assert found.stream_auroc == 0.75
     assert found.frame_auroc == pytest.approx(5 / 6)
     assert found.of_streams.known.tolist() == [-8.0, -4.0]
+    assert [(one.stream, one.verdict.novelty) for one in found.judged] == [("c", -1.0), ("d", -6.0)]
 
 
 def test_the_unknown_threshold_is_searched_on_validation_and_only_told_of_test() -> None:
