@@ -6,11 +6,11 @@ from the environment alone, and no sentence about a mistake repeats one.
 
 from __future__ import annotations
 
-import difflib
+import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -22,15 +22,20 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableVariable
+from rapidfuzz import fuzz, process
 
 from bot.commands.parser import COMMANDS, CommandWords, command_words_problem
 from bot.logs import LogFormat, LogLevel
 from bot.promotion import CanaryRules
+from bot.settings_places import PREFIX, SEPARATOR, SettingsPlaces, variable
 from core.collection.picks import DEFAULT_NOT_GAMES
 from core.errors import SettingsError
 from core.streams.reference import TWITCH_URL_TEMPLATE, check_url_template
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic_core import ErrorDetails
 
 CONFIG_NAME = "bot.toml"
@@ -46,6 +51,9 @@ _FROM_THE_ENVIRONMENT_ALONE = (
 )
 
 _SHORTEST_TOKEN = 16
+
+_NEAR = 60.0
+"""Of 100: how much alike two names must be for the one to be taken for the other, mistyped."""
 
 _NEVER_REPEATED = frozenset({*_FROM_THE_ENVIRONMENT_ALONE, ("database", "url")})
 
@@ -344,7 +352,7 @@ class LogSettings(_Section):
 class Settings(BaseSettings):
     """All settings, checked."""
 
-    model_config = SettingsConfigDict(env_prefix="GAMESPOTTER_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=SEPARATOR, extra="forbid", frozen=True)
     _file: ClassVar[Path | None] = None
 
     streams: StreamsSettings = StreamsSettings()
@@ -407,46 +415,80 @@ def read_settings(path: Path | None) -> Settings:
     class FromFile(Settings):
         _file: ClassVar[Path | None] = path
 
-    problems: tuple[str, ...] = ()
-    settings: Settings | None = None
     try:
-        problems = _secrets_in(path)
-        settings = FromFile()
-    except ValidationError as error:
-        problems += tuple(_sentence(problem) for problem in error.errors(include_url=False))
+        text = path.read_text(encoding="utf-8") if path is not None else ""
+        written = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError((f"{path} is not TOML: {error}.",)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError((f"{path} cannot be read: {error}.",)) from error
+    places = SettingsPlaces(path, text)
+    problems = [*_secrets_in(written, places), *_unknown_variables(places)]
+    settings: Settings | None = None
+    try:
+        settings = FromFile()
+    except ValidationError as error:
+        problems += [_sentence(problem, places) for problem in error.errors(include_url=False)]
+    except UnreadableVariable as error:
+        # Its text names the section alone, and its cause repeats the value.
+        section = re.search(r'field "(\w+)"', str(error))
+        for name in _not_json(section[1] if section is not None else "", places):
+            problems.append(f"{name}: a list or a table is written as JSON in the environment, and this is none.")
     if problems or settings is None:
         # Not `from` the library's error, whose text repeats what was given.
-        raise SettingsError(problems)
+        raise SettingsError(tuple(problems))
     return settings if path is None else _seen_from(path.parent, settings)
 
 
-def _secrets_in(path: Path | None) -> tuple[str, ...]:
+def _secrets_in(written: dict[str, Any], places: SettingsPlaces) -> Iterator[str]:
     """A sentence for each secret that stands in the settings file, where everybody who reads it would see it."""
-    if path is None:
-        return ()
-    with path.open("rb") as file:
-        written = tomllib.load(file)
 
     def value(section: str, key: str) -> object:
         values = written.get(section)
         return values.get(key) if isinstance(values, dict) else None
 
-    problems = [
-        f"[{section}] {key}: a secret does not belong in {path}; set {_variable(section, key)} in the environment."
-        for section, key in _FROM_THE_ENVIRONMENT_ALONE
-        if value(section, key) is not None
-    ]
+    def said(section: str, key: str, what: str) -> str:
+        line = places.line((section, key))
+        return (
+            f"{_at(places.file_and_line(line))}[{section}] {key}: {what} does not belong in the file; "
+            f"set {variable(section, key)} in the environment."
+        )
+
+    for section, key in _FROM_THE_ENVIRONMENT_ALONE:
+        if value(section, key) is not None:
+            yield said(section, key, "a secret")
     url = value("database", "url")
     if isinstance(url, str) and _has_password(url):
-        problems.append(
-            f"[database] url: a password does not belong in {path}; "
-            f"set {_variable('database', 'url')} in the environment."
-        )
-    return tuple(problems)
+        yield said("database", "url", "a password")
+
+
+def _unknown_variables(places: SettingsPlaces) -> Iterator[str]:
+    """A sentence for each variable that would be a setting, were there such a section; others pydantic finds."""
+    for name in places.variables():
+        section, _, key = name.removeprefix(PREFIX).partition(SEPARATOR)
+        if section.lower() not in Settings.model_fields:
+            nearest = _nearest(section.lower(), list(Settings.model_fields))
+            hint = f"; did you mean {variable(nearest, key)}?" if nearest else "."
+            yield f"{name}: there is no such setting{hint}"
+
+
+def _not_json(section: str, places: SettingsPlaces) -> list[str]:
+    """Variables of lists and tables of a section whose values are not JSON; the section itself where none is found."""
+    annotation = Settings.model_fields[section].annotation if section in Settings.model_fields else None
+    fields = annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
+    found = []
+    for key, field in fields.items():
+        value = places.value(section, key)
+        if value is not None and get_origin(field.annotation) in (tuple, dict):
+            try:
+                json.loads(value)
+            except ValueError:
+                found.append(variable(section, key))
+    return found or [variable(section)]
+
+
+def _at(place: str) -> str:
+    return f"{place}: " if place else ""
 
 
 def _has_password(url: str) -> bool:
@@ -454,10 +496,6 @@ def _has_password(url: str) -> bool:
         return urlsplit(url).password is not None or "password=" in urlsplit(url).query
     except ValueError:
         return False
-
-
-def _variable(section: str, key: str) -> str:
-    return f"GAMESPOTTER_{section}__{key}".upper()
 
 
 def _seen_from(folder: Path, settings: Settings) -> Settings:
@@ -473,20 +511,33 @@ def _seen_from(folder: Path, settings: Settings) -> Settings:
     return settings.model_copy(update={"model": model, "data": data})
 
 
-def _sentence(problem: ErrorDetails) -> str:
+def _sentence(problem: ErrorDetails, places: SettingsPlaces) -> str:
     """One mistake as pydantic reports it, in a person's words."""
     # A list's element is named by its number behind the key.
-    *sections, key = (str(part) for part in problem["loc"] if isinstance(part, str))
+    *sections, key = path = [str(part) for part in problem["loc"] if isinstance(part, str)]
     name = f"[{'.'.join(sections)}] {key}" if sections else f"[{key}]"
+    name = f"{_at(places.place(*path))}{name}"
     if problem["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, _known_keys(sections), n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-        return f"{name}: there is no such setting{hint}"
+        return f"{name}: there is no such setting{_hint(sections, key)}"
     said = problem.get("ctx", {}).get("error")
     message = str(said or problem["msg"]).removesuffix(".")
-    if (*sections, key) in _NEVER_REPEATED:
+    if (*sections, key) in _NEVER_REPEATED or isinstance(problem["input"], dict):
         return f"{name}: {message}."
     return f"{name}: {message} (it is {problem['input']!r:.80})."
+
+
+def _hint(sections: list[str], key: str) -> str:
+    """What may have been meant: another section's setting of that very name, or one here with nearly this name."""
+    elsewhere = [section for section in Settings.model_fields if sections and key in _known_keys([section])]
+    if len(elsewhere) == 1:
+        return f"; [{elsewhere[0]}] has one of this name."
+    nearest = _nearest(key, _known_keys(sections))
+    return f"; did you mean {nearest!r}?" if nearest else "."
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    found = process.extractOne(name, known, scorer=fuzz.ratio, score_cutoff=_NEAR)
+    return found[0] if found is not None else None
 
 
 def _known_keys(sections: list[str]) -> list[str]:

@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.settings import STARTER_MODEL, Settings, read_settings
+from bot.settings_places import SettingsPlaces
 from core.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +98,87 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     assert "[stream]: there is no such setting; did you mean 'streams'?" in text
 
 
+def test_each_mistake_names_the_line_that_it_stands_on(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """# [answers]
+[collection]
+not_games = [
+    "frmes = 3",  # frmes = 3
+    "[answers]",
+]
+left_out = [
+    7,
+]
+[streams]
+
+frmes = 3
+frames = 0
+[answers]
+reuse_s = "long"
+[stream]
+[commands.off]
+nowhere = ["game"]
+""",
+    )
+
+    assert sorted(int(problem.removeprefix(f"{tmp_path}/other.toml:").partition(":")[0]) for problem in found) == [
+        7,
+        12,
+        13,
+        15,
+        16,
+        17,
+    ]
+
+
+def test_a_value_of_the_environment_is_named_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMESPOTTER_STREAMS__FRAMES", "0")
+    monkeypatch.setenv("GAMESPOTTER_STREAMS__FRMES", "3")
+    monkeypatch.setenv("GAMESPOTTER_DISCRD__TOKEN", "hunter2")
+
+    found = "\n".join(problems(tmp_path, "[streams]\nframes = 5\n"))
+
+    assert "GAMESPOTTER_STREAMS__FRAMES: [streams] frames: " in found
+    assert "GAMESPOTTER_STREAMS__FRMES: [streams] frmes: there is no such setting; did you mean 'frames'?" in found
+    assert "GAMESPOTTER_DISCRD__TOKEN: there is no such setting; did you mean GAMESPOTTER_DISCORD__TOKEN?" in found
+    assert "hunter2" not in found
+
+
+def test_a_list_of_the_environment_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMESPOTTER_TWITCH__CHANNELS", "hunter2")
+
+    (problem,) = problems(tmp_path, "")
+
+    assert "GAMESPOTTER_TWITCH__CHANNELS" in problem
+
+
+def test_a_setting_in_another_section_than_its_own_is_told_which_that_is(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "[streams]\nreuse_s = 3\n")
+
+    assert problem.endswith("[streams] reuse_s: there is no such setting; [answers] has one of this name.")
+
+
+def test_a_name_that_is_like_no_other_gets_no_hint(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "[streams]\nzzzzzz = 3\n")
+
+    assert problem.endswith("[streams] zzzzzz: there is no such setting.")
+
+
+@given(
+    st.lists(st.sampled_from(["# a comment\n", "\n", "frames = 7\n", "url = 'x{channel}'\n"]), unique=True), st.data()
+)
+def test_the_line_is_where_the_setting_begins(lines: list[str], data: st.DataObject) -> None:
+    value = data.draw(st.sampled_from(['"a"', "[\n1,\n2 ]", '"""\nfrmes = 1\n[x]\n"""', "{ a = 1 }", "1 # [streams]"]))
+    at = data.draw(st.integers(0, len(lines)))
+    text = "".join(["[streams]\n", *lines[:at], f"frmes = {value}\n", *lines[at:]])
+
+    line = SettingsPlaces(Path("bot.toml"), text, {}).line(("streams", "frmes"))
+
+    assert line is not None
+    assert text.splitlines()[line - 1].startswith("frmes = ")
+
+
 def test_a_secret_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
@@ -134,7 +218,9 @@ def test_a_wrong_database_address_of_the_environment_is_not_repeated(
         read(tmp_path, "")
 
     (problem,) = caught.value.problems
-    assert problem == "[database] url: The address must begin with postgresql:// or sqlite://."
+    assert problem == (
+        "GAMESPOTTER_DATABASE__URL: [database] url: The address must begin with postgresql:// or sqlite://."
+    )
     assert caught.value.__context__ is None  # the library's own exception repeats the value
 
 
@@ -160,7 +246,9 @@ def test_a_time_zone_has_to_exist(tmp_path: Path, zone: str) -> None:
 
 
 def test_a_mistake_in_a_list_names_the_list(tmp_path: Path) -> None:
-    assert problems(tmp_path, "[collection]\nnot_games = [1]\n")[0].startswith("[collection] not_games: ")
+    (problem,) = problems(tmp_path, "[collection]\nnot_games = [1]\n")
+
+    assert problem.startswith(f"{tmp_path}/other.toml:2: [collection] not_games: ")
 
 
 @pytest.mark.parametrize("value", ["ftp://x", "http://x/path", "127.0.0.1:80", "http://a b"])
