@@ -1,9 +1,9 @@
 """Augmentation that respects games, on uint8 RGB frames, with NumPy and OpenCV.
 
 What a broadcaster or a video encoder does to a picture is done here too: boxes are pasted on it (webcam, chat,
-alert), it is cropped, scaled, framed with borders, recoloured and compressed. What no broadcaster does is left out:
-flips, rotation and shear cost 4 to 10 points of accuracy (Breve, IEEE Transactions on Games 2025,
-arXiv 2311.15963), because a game's interface is always the same way up.
+alert), it is cropped, scaled, framed with borders, recoloured and compressed. What no broadcaster does is off unless a
+configuration asks for it: flips, rotation and shear cost 4 to 10 points of accuracy (Breve, IEEE Transactions on Games
+2025, arXiv 2311.15963), because a game's interface is always the same way up.
 
 Every function takes a frame uint8[height, width, 3] and a seeded `numpy.random.Generator`, gives a new frame of
 the same shape, and never changes its argument. Nothing pasted comes from another frame, so that an augmented view of
@@ -12,11 +12,13 @@ a frame depends on that frame alone: a view may be kept and used in every rotati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from core.errors import TrainingError
 
 Frame = npt.NDArray[np.uint8]
 """uint8[height, width, 3], RGB."""
@@ -24,7 +26,7 @@ Frame = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """How often each change is made (probabilities) and how strong it may be."""
+    """How often each change is made (probabilities) and how strong it may be; 0 switches a change off."""
 
     reframe: float = 0.7
     smallest_crop: float = 0.6
@@ -36,11 +38,26 @@ class AugmentConfig:
     chat: float = 0.4
     alert: float = 0.25
     erase: float = 0.2
+    flip: float = 0.0
+    rotate: float = 0.0
+    largest_turn_degrees: float = 10.0
+
+    def __post_init__(self) -> None:
+        for odds in fields(self):
+            value = getattr(self, odds.name)
+            most = 180.0 if odds.name == "largest_turn_degrees" else 1.0
+            if not 0.0 <= value <= most:
+                raise TrainingError(f"augment.{odds.name} is {value:g}; it must be 0 to {most:g}.")
 
 
 def augment(frame: Frame, rng: np.random.Generator, config: AugmentConfig) -> Frame:
     """One random view of `frame`, as a viewer of some broadcaster's stream might get it."""
     view = frame
+    # These two draw nothing while they are off, so that the other changes of a seed stay what they were without them.
+    if config.flip and rng.random() < config.flip:
+        view = flip(view)
+    if config.rotate and rng.random() < config.rotate:
+        view = rotate(view, rng, largest_turn_degrees=config.largest_turn_degrees)
     if rng.random() < config.trim_border:
         view = trim_border(view, rng)
     if rng.random() < config.reframe:
@@ -60,6 +77,18 @@ def augment(frame: Frame, rng: np.random.Generator, config: AugmentConfig) -> Fr
     if rng.random() < config.compress:
         view = compress(view, rng)
     return np.ascontiguousarray(view)
+
+
+def flip(frame: Frame) -> Frame:
+    """Left and right changed places."""
+    return np.ascontiguousarray(frame[:, ::-1])
+
+
+def rotate(frame: Frame, rng: np.random.Generator, *, largest_turn_degrees: float) -> Frame:
+    """Turn about the middle; the corners are filled with the picture's own mirror image."""
+    height, width = frame.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-largest_turn_degrees, largest_turn_degrees), 1)
+    return np.asarray(cv2.warpAffine(frame, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101), dtype=np.uint8)
 
 
 def content_box(frame: Frame, *, darkest: int = 12) -> tuple[int, int, int, int]:

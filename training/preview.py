@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from core.frames import RgbPicture
 
-_STRENGTHS = frozenset({"smallest_crop"})
+_STRENGTHS = frozenset({"smallest_crop", "largest_turn_degrees"})
 """What of an `AugmentConfig` says how strong a change is, and not how often it is made."""
 _WORDS = {
     "reframe": "zoomed into a part",
@@ -37,6 +37,8 @@ _WORDS = {
     "chat": "chat pasted",
     "alert": "alert pasted",
     "erase": "parts erased",
+    "flip": "mirrored",
+    "rotate": "rotated",
 }
 _COLUMNS = 4
 _GAP_PX = 8
@@ -70,7 +72,7 @@ def tiles(picture: RgbPicture, *, config: AugmentConfig, seed: int, draws: int =
     sheet = [Tile(name="as it is", picture=picture)]
     for number, change in enumerate(changes()):
         alone = _alone(config, change)
-        words = _WORDS.get(change, change.replace("_", " "))
+        words = _WORDS.get(change, change.replace("_", " ")) + ("" if getattr(config, change) else " (off)")
         for draw in range(draws):
             changed = augment(picture, np.random.default_rng([seed, 0, number, draw]), alone)
             if np.array_equal(changed, picture):

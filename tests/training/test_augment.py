@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import TrainingError
 from training.augment import AugmentConfig, augment, content_box, trim_border
 from training.overlays import covered_share, with_overlays
 
@@ -27,13 +30,41 @@ def test_the_same_seed_gives_the_same_view_and_another_gives_another() -> None:
     assert (first != other).any()
 
 
-def test_nothing_is_ever_flipped_or_turned() -> None:
+def test_nothing_is_flipped_or_turned_unless_it_is_asked_for() -> None:
     left_bright = np.zeros((180, 320, 3), dtype=np.uint8)
     left_bright[60:120, :100] = 230
     plain = AugmentConfig(webcam=0, chat=0, alert=0, erase=0, add_border=0, trim_border=0)
     for seed in range(40):
         view = augment(left_bright, np.random.default_rng(seed), plain).astype(float)
         assert view[:, :160].mean() >= view[:, 160:].mean()
+
+
+def test_a_flip_is_a_mirror_image_and_a_turn_keeps_the_middle_in_place() -> None:
+    off = {field.name: 0.0 for field in dataclasses.fields(AugmentConfig) if field.name != "smallest_crop"}
+    rng = np.random.default_rng(0)
+    assert (augment(GAME, rng, AugmentConfig(**{**off, "flip": 1.0})) == GAME[:, ::-1]).all()
+
+    cross = np.zeros((180, 320, 3), dtype=np.uint8)
+    cross[80:100, 60:260] = 200
+    turned = augment(cross, rng, AugmentConfig(**{**off, "rotate": 1.0, "largest_turn_degrees": 30.0}))
+    assert turned[85:95, 155:165].min() > 150
+    assert (turned != cross).any()
+
+
+def test_what_is_off_draws_nothing_so_that_the_other_changes_stay_what_they_were() -> None:
+    rng, same = np.random.default_rng(5), np.random.default_rng(5)
+    nothing = {field.name: 0.0 for field in dataclasses.fields(AugmentConfig)}
+    augment(GAME, rng, AugmentConfig(**nothing))
+    same.random(9)
+    assert rng.random() == same.random()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"), [({"flip": 1.5}, "augment.flip is 1.5"), ({"webcam": -1.0}, "augment.webcam is -1")]
+)
+def test_odds_that_are_none_are_refused(change: dict[str, float], sentence: str) -> None:
+    with pytest.raises(TrainingError, match=sentence):
+        AugmentConfig(**change)
 
 
 def test_black_borders_are_found_and_do_not_survive_trimming() -> None:

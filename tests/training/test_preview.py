@@ -36,6 +36,7 @@ def test_every_change_is_shown_by_itself_under_its_name_and_then_whole_views() -
     assert names[0] == "as it is"
     assert len(names) == 1 + 2 * len(changes()) + 3
     assert {"webcam pasted", "chat pasted", "compressed", "black borders trimmed", "recoloured"} <= set(names)
+    assert {"mirrored (off)", "rotated (off)"} <= set(names)
     assert names[-3:] == ["whole view 1", "whole view 2", "whole view 3"]
     for tile in drawn[1 : 1 + 2 * len(changes())]:
         assert (tile.picture != PILLARBOXED).any(), tile.name
@@ -73,7 +74,7 @@ def test_the_pixels_of_a_tile_are_pixels_of_the_sheet() -> None:
 def test_a_person_gets_the_sheet_and_may_draw_it_again(image: Path, tmp_path: Path) -> None:
     for _ in range(2):
         ended = CliRunner().invoke(app, ["preview", str(image), "--out", str(tmp_path / "sheet.png")])
-        assert (ended.exit_code, ended.output) == (0, f"{tmp_path / 'sheet.png'}: 26 pictures\n")
+        assert (ended.exit_code, ended.output) == (0, f"{tmp_path / 'sheet.png'}: 30 pictures\n")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"shot.jpg", "sheet.png"}
 
