@@ -78,14 +78,14 @@ def search_picture(trials: Sequence[Tried], *, importances: Mapping[str, float])
 
 def _history(axes: Axes, trials: Sequence[Tried]) -> None:
     axes.set_title("validation streams right, trial by trial", fontsize=10)
-    reached = [one.merit for one in trials if one.merit is not None]
+    bottom = min((one.merit for one in trials if one.merit is not None), default=0.0)
     for end, marker in _MARKS.items():
-        ended = [one for one in trials if one.end is end]
+        # What came to nothing is told below the rest.
+        ended = [(one.number, bottom if one.merit is None else one.merit) for one in trials if one.end is end]
         if ended:
-            # What came to nothing is told below the rest.
-            merits = [min(reached, default=0.0) if one.merit is None else one.merit for one in ended]
+            numbers, merits = zip(*ended, strict=True)
             colour = _ONE if end is End.COMPLETE else _FAINT
-            axes.scatter([one.number for one in ended], merits, color=colour, marker=marker, s=18, label=end.value)
+            axes.scatter(numbers, merits, color=colour, marker=marker, s=18, label=end.value)
     complete = [(one.number, one.merit) for one in trials if one.end is End.COMPLETE and one.merit is not None]
     best = [(number, max(merit for _, merit in complete[: place + 1])) for place, (number, _) in enumerate(complete)]
     axes.step(
@@ -108,23 +108,23 @@ def _importance(axes: Axes, importances: Mapping[str, float]) -> None:
 
 def _slice(axes: Axes, name: str, trials: Sequence[Tried]) -> None:
     axes.set_title(name, fontsize=10)
-    known = [one for one in trials if name in one.values and one.merit is not None]
-    are_numbers = all(
-        isinstance(one.values[name], int | float) and not isinstance(one.values[name], bool) for one in known
-    )
+    # Trials that were given up lie below the others.
+    ordered = sorted(trials, key=lambda one: one.end is End.COMPLETE)
+    known = [(one.end, one.values[name], one.merit) for one in ordered if name in one.values and one.merit is not None]
+    values = [value for _, value, _ in known]
+    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     # Words in one order, whichever came first.
-    places = sorted({_word(one.values[name]) for one in known})
-    for one in sorted(known, key=lambda one: one.end is End.COMPLETE):
-        where = one.values[name] if are_numbers else places.index(_word(one.values[name]))
-        axes.scatter(
-            [where], [one.merit], color=_ONE if one.end is End.COMPLETE else _FAINT, marker=_MARKS[one.end], s=18
-        )
+    places = sorted({_word(value) for value in values})
+    for end, value, merit in known:
+        colour = _ONE if end is End.COMPLETE else _FAINT
+        where = value if are_numbers else places.index(_word(value))
+        axes.scatter([float(where)], [merit], color=colour, marker=_MARKS[end], s=18)
     if not are_numbers:
         axes.set_xticks(range(len(places)), labels=places, fontsize=8)
         axes.set_xlim(-0.5, len(places) - 0.5)
     elif name in LOGARITHMIC:
         axes.set_xscale("log")
-    elif all(isinstance(one.values[name], int) for one in known):
+    elif all(isinstance(value, int) for value in values):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
