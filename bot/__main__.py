@@ -5,22 +5,35 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bot import logs
 from bot.authorise import authorise
-from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit, stop_signals
+from bot.command_line import (
+    ConfigOption,
+    DebugOption,
+    hang_ups,
+    log_to_stderr,
+    run_or_exit,
+    settings_or_exit,
+    stop_signals,
+)
 from bot.commands import wording
 from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
 from bot.crawl import crawl
 from bot.keeping import data, db
 from bot.models import models
+from bot.rereading import Rereading
+from bot.settings import read_settings
 from bot.worker import worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bot.settings import Settings
 
 EXIT_CODES = {
@@ -106,14 +119,15 @@ def run(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
         time_zone=settings.collection.time_zone,
     ):
         print(line, flush=True)
-    run_or_exit(_run(settings))
+    run_or_exit(_run(settings, config))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, config: Path | None) -> None:
     from bot.app import serve  # noqa: PLC0415
 
-    async with stop_signals() as stop:
-        await serve(settings, stop=stop)
+    async with stop_signals() as stop, hang_ups() as told:
+        rereading = Rereading(settings, read=partial(read_settings, config), told=told)
+        await serve(settings, stop=stop, rereading=rereading)
 
 
 async def _ask(settings: Settings, identify: Identify) -> Reply:

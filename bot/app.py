@@ -15,6 +15,7 @@ import aiohttp
 from cachetools import TTLCache, cached
 from streamlink.session.session import Streamlink
 
+from bot import logs
 from bot.canary import JUDGING, Canary, Judge
 from bot.claims import new_holder
 from bot.commands import mosaic, wording
@@ -32,6 +33,7 @@ from bot.languages.sentences import languages
 from bot.model_news import MODELS_CHANGED, ModelNews
 from bot.nightly import COLLECTION, Nightly
 from bot.recording import Recorder
+from bot.rereading import LIMITS, LOG_LEVEL, OFF, WEB_LIMITS
 from bot.schedule import Ending, Job, Schedule
 from bot.twitch_addresses import detours
 from bot.watch import MismatchWatch
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from bot.following import Answering, FirstModel, HearsOfModels, Refusal
     from bot.nightly import CarriesOutNights
     from bot.promotion import ModelsReport
+    from bot.rereading import Name, Rereading
     from bot.settings import Settings
     from bot.web.opening import Web
     from core.collection.directory import StreamDirectory
@@ -467,10 +470,15 @@ def pick_taker(settings: Settings, storage: Storage, looking: Looking) -> PickTa
     )
 
 
-async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading | None = None) -> None:
     """Be in the chats, serve HTTP, and do what is due by the clock, until told to stop.
 
     Then nothing more is taken, what was taken is answered, and all is closed, within ten seconds.
+
+    Args:
+        settings: all of them.
+        stop: ends it.
+        rereading: tells of settings that changed while it runs.
 
     Raises:
         GameSpotterError: something that is needed cannot be used.
@@ -534,6 +542,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             ]
             if canary is not None:
                 staying.append(group.create_task(canary.run(), name="canary"))
+            if rereading is not None:
+                staying.append(group.create_task(rereading.run(partial(_take, service, web)), name="rereading"))
             if platforms:
                 watch = _watch(settings, storage, service, platforms, holder)
                 staying += [
@@ -548,6 +558,18 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             finally:
                 for task in staying:
                     task.cancel()
+
+
+def _take(service: CommandService, web: Web | None, settings: Settings, changed: frozenset[Name]) -> None:
+    """Go by settings that changed."""
+    if changed & LIMITS:
+        service.limit(cooldowns(settings))
+    if changed & OFF:
+        service.switch_off(settings.commands.off)
+    if changed & LOG_LEVEL:
+        logs.set_level(settings.log.level)
+    if changed & WEB_LIMITS and web is not None:
+        web.change(settings)
 
 
 async def _web(

@@ -89,6 +89,22 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
             signal.signal(number, handler)
 
 
+@asynccontextmanager
+async def hang_ups() -> AsyncIterator[asyncio.Event]:
+    """An event that every SIGHUP sets, where there is such a signal; it is the reader's to clear."""
+    told = asyncio.Event()
+    number = getattr(signal, "SIGHUP", None)
+    if number is None:
+        yield told
+        return
+    loop = asyncio.get_running_loop()
+    before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
+    try:
+        yield told
+    finally:
+        signal.signal(number, before)
+
+
 def log_to_stderr(*, debug: bool, level: int = logging.ERROR) -> None:
     """Log for a person at a terminal.
 

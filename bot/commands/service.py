@@ -305,9 +305,12 @@ class CommandService:
         """Looks that have not begun."""
         return self._looks.waiting
 
-    def change(self, *, cooldowns: Cooldowns | None, off: Mapping[str, Sequence[str]]) -> None:
+    def limit(self, cooldowns: Cooldowns) -> None:
         """Go by these from now on; who asked when is forgotten."""
         self._cooldowns = cooldowns
+
+    def switch_off(self, off: Mapping[str, Sequence[str]]) -> None:
+        """Go by these from now on."""
         self._off = off
 
     async def handle(self, request: Request) -> Reply:

@@ -41,6 +41,7 @@ async def serving(folder: Path, **environment: str) -> AsyncIterator[tuple[async
             "TWITCH__USHER_URL": pocket.base_url,
             **environment,
         }
+        settings = {name: value for name, value in settings.items() if value}
         url = f"http://127.0.0.1:{port}"
         async with running(folder, **settings) as process, aiohttp.ClientSession() as http:
             async with asyncio.timeout(90):
