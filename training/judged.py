@@ -72,6 +72,8 @@ class Mistake:
         stream: of the frame.
         others: how many more frames of this stream were taken for the same game, less surely.
         frame: JPEG; None where the game's pictures may not be passed on.
+        heat: JPEG of the same frame with the evidence for the wrong answer drawn over it; None where nobody traced it.
+        place: of the frame among those that were judged.
     """
 
     shown: str
@@ -81,6 +83,8 @@ class Mistake:
     stream: str
     others: int
     frame: bytes | None
+    heat: bytes | None = None
+    place: int
 
 
 def mistakes(judged: JudgedFrames, *, most: int = 12) -> tuple[Mistake, ...]:
@@ -105,6 +109,7 @@ def mistakes(judged: JudgedFrames, *, most: int = 12) -> tuple[Mistake, ...]:
             stream=str(judged.streams[place]),
             others=len(places) - 1,
             frame=_jpeg(judged, place),
+            place=place,
         )
         for place, places in surest[:most]
     )

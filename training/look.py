@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
@@ -102,7 +102,7 @@ def looks(network: Network, judged: JudgedFrames, *, of: str, augment: AugmentCo
         of=of,
         attention=attention(network, judged),
         filters=first_filters(network),
-        mistakes=mistakes(judged),
+        mistakes=_traced(network, judged, mistakes(judged)),
         augmented=tiles(judged.picture(seen[0]), config=augment, seed=seed) if seen and augment is not None else (),
     )
 
@@ -116,11 +116,8 @@ def attention(network: Network, judged: JudgedFrames, *, most: int = 12) -> tupl
         TrainingError: the network's tail has no such layers, or Keras runs on a backend without gradients here.
     """
     places = _typical(judged, most=most)
-    if not places:
-        return ()
-    pictures = np.stack([judged.picture(place) for place in places])
+    drawn = _drawn(network, judged, places)
     answered = judged.logits[places].argmax(axis=1)
-    heats = grad_cam(network, pictures, classes=answered)
     sure = calibrated(judged)
     return tuple(
         Attention(
@@ -128,10 +125,10 @@ def attention(network: Network, judged: JudgedFrames, *, most: int = 12) -> tupl
             answered=judged.games[game].name,
             confidence=float(sure[place, game]),
             stream=str(judged.streams[place]),
-            frame=encode_jpeg(picture, quality=_JPEG_QUALITY),
-            heat=encode_jpeg(drawn_over(picture, heat), quality=_JPEG_QUALITY),
+            frame=encode_jpeg(judged.picture(place), quality=_JPEG_QUALITY),
+            heat=drawn[place],
         )
-        for place, game, picture, heat in zip(places, answered, pictures, heats, strict=True)
+        for place, game in zip(places, answered, strict=True)
     )
 
 
@@ -193,6 +190,24 @@ def first_filters(network: Network) -> bytes | None:
     """
     kernel = next(_colour_kernels(network), None)
     return None if kernel is None else _png(_grid(kernel))
+
+
+def _traced(network: Network, judged: JudgedFrames, found: tuple[Mistake, ...]) -> tuple[Mistake, ...]:
+    """Mistakes with the evidence for the wrong answer, where the frame may be shown."""
+    drawn = _drawn(network, judged, [one.place for one in found if one.frame is not None])
+    return tuple(replace(one, heat=drawn.get(one.place)) for one in found)
+
+
+def _drawn(network: Network, judged: JudgedFrames, places: list[int]) -> dict[int, bytes]:
+    """JPEGs, by place, of frames with the evidence for what was answered drawn over them."""
+    if not places:
+        return {}
+    pictures = np.stack([judged.picture(place) for place in places])
+    heats = grad_cam(network, pictures, classes=judged.logits[places].argmax(axis=1))
+    return {
+        place: encode_jpeg(drawn_over(picture, heat), quality=_JPEG_QUALITY)
+        for place, picture, heat in zip(places, pictures, heats, strict=True)
+    }
 
 
 def _typical(judged: JudgedFrames, *, most: int) -> list[int]:

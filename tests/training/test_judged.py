@@ -42,6 +42,7 @@ def test_the_surest_mistake_comes_first_with_what_was_shown_and_answered() -> No
     assert (found[0].confidence, found[0].right_confidence) == (pytest.approx(surest[1]), pytest.approx(surest[2]))
     assert found[0].frame is not None
     assert np.allclose(decode_jpeg(found[0].frame), 40, atol=2)
+    assert [one.place for one in found] == [2, 0]
 
 
 def test_a_stream_that_is_wrong_all_along_is_shown_once_and_counted() -> None:

@@ -15,8 +15,9 @@ import pytest
 from core.errors import TrainingError
 from core.frames import decode_jpeg
 from core.games import Game
+from training.augment import AugmentConfig
 from training.judged import JudgedFrames
-from training.look import attention, drawn_over, first_filters, grad_cam
+from training.look import attention, drawn_over, first_filters, grad_cam, looks
 from training.network import Network
 
 RED, BLUE = 0, 1
@@ -139,6 +140,47 @@ def test_only_games_whose_pictures_may_be_passed_on_are_looked_at() -> None:
     assert seen.confidence == pytest.approx(1 / (1 + np.exp(-4)))
     drawn = decode_jpeg(seen.heat).astype(int)
     assert drawn[40, 60].sum() > 2 * drawn[140, 60].sum()
+
+
+def test_everything_that_can_be_shown_is_looked_at_and_mistakes_show_what_misled() -> None:
+    judged = JudgedFrames(
+        games=GAMES,
+        logits=np.array([[0, 3], [2, 0], [5, 0]], dtype=np.float32),
+        labels=np.array([RED, BLUE, RED]),
+        streams=np.array(["red/1", "blue/1", "red/2"]),
+        temperature=1.0,
+        picture=lambda _: frame(),
+        withheld=frozenset({"blue"}),
+    )
+
+    seen = looks(eyes(), judged, of="test frames", augment=AugmentConfig(), seed=0)
+
+    assert [(one.shown, one.answered) for one in seen.mistakes] == [("Red", "Blue"), ("Blue", "Red")]
+    misled, withheld = seen.mistakes
+    assert misled.heat is not None
+    drawn = decode_jpeg(misled.heat).astype(int)
+    assert drawn[140, 260].max() - drawn[140, 260].min() > 60
+    assert (withheld.frame, withheld.heat) == (None, None)
+    assert len(seen.attention) == 1
+    assert seen.filters is not None
+    assert seen.augmented[0].name == "as it is"
+    assert looks(eyes(), judged, of="test frames", augment=None, seed=0).augmented == ()
+
+
+def test_where_nothing_may_be_shown_only_the_filters_are() -> None:
+    judged = JudgedFrames(
+        games=GAMES,
+        logits=np.zeros((0, 2), dtype=np.float32),
+        labels=np.zeros(0, dtype=np.int64),
+        streams=np.zeros(0, dtype=np.str_),
+        temperature=1.0,
+        picture=lambda _: frame(),
+        withheld=frozenset(),
+    )
+    seen = looks(eyes(), judged, of="test frames", augment=AugmentConfig(), seed=0)
+
+    assert (seen.attention, seen.mistakes, seen.augmented) == ((), (), ())
+    assert seen.filters is not None
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")

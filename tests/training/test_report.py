@@ -229,6 +229,8 @@ def full() -> Story:
         stream="go/s7",
         others=3,
         frame=frame,
+        heat=frame,
+        place=0,
     )
     return dataclasses.replace(
         story,
@@ -254,7 +256,7 @@ def full() -> Story:
             of="frames of test streams",
             attention=(Attention(shown="Go", answered="Go", confidence=0.9, stream="go/s1", frame=frame, heat=frame),),
             filters=b"\x89PNG filters",
-            mistakes=(mistake, dataclasses.replace(mistake, shown="Chess", frame=None)),
+            mistakes=(mistake, dataclasses.replace(mistake, shown="Chess", frame=None, heat=None)),
             augmented=(Tile(name="webcam pasted", picture=noise(2)),),
         ),
         tune=b"\x89PNG search",
