@@ -35,6 +35,7 @@ from training.figures import (
 )
 from training.folders import list_frames
 from training.genres import Genre, GenreTable
+from training.learnt import learnt_of, streams_learnt
 from training.manifest import list_manifest
 from training.scores import (
     NO_GAME,
@@ -184,7 +185,7 @@ def evaluate(
         models=measured,
         baselines=(*nulls, *(baseline(parts, said) for baseline in baselines)),
         unreadable=(*said.unreadable, *searched.unreadable),
-        notes=tuple(_notes(parts, said, measured, categories)),
+        notes=(*_cannot_be_told(artifacts, parts), *_notes(parts, said, measured, categories)),
     )
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -405,6 +406,16 @@ def _marks(names: Sequence[str], table: GenreTable, wanted: Sequence[str]) -> np
 
 
 def _learnt_from(version: str, model: Artifact, parts: Parts) -> str | None:
+    """Why the tested streams say too much for a model; None if it has not seen them, or if that cannot be told."""
+    learnt = learnt_of(model)
+    if learnt is not None:
+        seen = streams_learnt(parts.test, learnt)
+        streams = len({frame.stream for frame in parts.test})
+        if trained := seen[Part.TRAIN]:
+            return f"{version} has learnt from {len(trained)} of these {streams} streams, which say nothing of it."
+        if chosen_by := seen[Part.VALIDATION]:
+            return f"{version} was chosen and calibrated on {len(chose)} of these {streams} streams: they flatter it."
+        return None
     if not is_made_of(model, parts.listing):
         return None
     if FIGURES_NAME in model.manifest.files:
@@ -414,6 +425,16 @@ def _learnt_from(version: str, model: Artifact, parts: Parts) -> str | None:
     if parts.part == Part.VALIDATION:
         return f"{version} was chosen and calibrated on these very streams, which therefore flatter it."
     return None
+
+
+def _cannot_be_told(artifacts: Sequence[Artifact], parts: Parts) -> list[str]:
+    """Models of other data sets that do not list what they have learnt from."""
+    return [
+        f"{_name(artifact, artifacts)} was made of another data set and does not list its frames: "
+        "whether it has learnt from these streams cannot be told."
+        for artifact in artifacts
+        if learnt_of(artifact) is None and not is_made_of(artifact, parts.listing)
+    ]
 
 
 def _majority(parts: Parts, said: Said) -> NamedScores:

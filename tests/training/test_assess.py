@@ -19,7 +19,8 @@ from core.recognition.artifact import Manifest, write_artifact
 from tests.artifacts import NETWORKS, brightness_artifact
 from training.assess import chosen, number_of, read_declared
 from training.figures import EvaluationFigures, ProtocolFigures
-from training.folders import list_frames
+from training.folders import FrameFile, list_frames
+from training.learnt import LEARNT_NAME, learnt_text
 from training.scores import NO_GAME
 from training.split import Part
 from training.tables import confusion_text
@@ -39,6 +40,7 @@ def model(
     temperature: float = 1.0,
     data_set: str = "0" * 64,
     with_figures: bool = False,
+    learnt: str | None = None,
 ) -> Path:
     """A network that tells dark, middle and bright; its columns are called by the labels, then by the genres."""
     plain = brightness_artifact(directory / f"{version}-plain").manifest.model_dump(mode="json")
@@ -53,6 +55,8 @@ def model(
     files: dict[str, Path | bytes] = {"network.tflite": NETWORKS / "brightness.tflite"}
     if with_figures:
         files["figures.json"] = b"{}"
+    if learnt is not None:
+        files[LEARNT_NAME] = learnt.encode()
     return write_artifact(directory / version, manifest=Manifest.model_validate(plain), files=files).directory
 
 
@@ -152,6 +156,31 @@ def test_a_model_that_was_made_of_these_streams_is_said_to_be(tmp_path: Path, da
     told = [one.learnt_from for one in evaluate(with_all, with_parts, other, data=data, part="all").models]
     assert told[1] is not None
     assert told[2] is None
+
+
+def test_a_model_that_lists_its_frames_is_marked_by_them_whatever_the_data_set(tmp_path: Path, data: Path) -> None:
+    parts = chosen(list_frames(data), "test")
+    others = Path(pictures(tmp_path / "others", {"valorant": 60, "chess": 100}))
+
+    def told(version: str, learnt: dict[Part, tuple[FrameFile, ...]]) -> tuple[str | None, list[str]]:
+        made = model(tmp_path, version, learnt=learnt_text(learnt))
+        found = evaluate(made, data=data)
+        return found.models[0].learnt_from, [note for note in found.notes if "cannot be told" in note]
+
+    one_stream = tuple(frame for frame in parts.test if frame.game == "chess")
+    trained = told("m-1", {Part.TRAIN: one_stream})
+    assert trained == ("m-1 has learnt from 1 of these 3 streams, which say nothing of it.", [])
+    chosen_by = told("m-2", {Part.TRAIN: parts.train, Part.VALIDATION: parts.test})
+    assert chosen_by == ("m-2 was chosen and calibrated on 3 of these 3 streams, which flatter it.", [])
+    assert told("m-3", {Part.TRAIN: list_frames(others).frames, Part.VALIDATION: parts.validation}) == (None, [])
+    silent = evaluate(model(tmp_path, "m-4"), data=data)
+    assert silent.models[0].learnt_from is None
+    assert any(note.startswith("m-4 was made of another data set") for note in silent.notes)
+
+
+def test_a_list_of_frames_that_is_none_is_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"The learnt.txt of the model in .* cannot be read"):
+        evaluate(model(tmp_path, learnt="what is this"), data=data)
 
 
 def test_thresholds_are_searched_only_where_there_is_something_to_search_on(tmp_path: Path, data: Path) -> None:
