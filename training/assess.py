@@ -413,8 +413,8 @@ def _learnt_from(version: str, model: Artifact, parts: Parts) -> str | None:
         streams = len({frame.stream for frame in parts.test})
         if trained := seen[Part.TRAIN]:
             return f"{version} has learnt from {len(trained)} of these {streams} streams, which say nothing of it."
-        if chosen_by := seen[Part.VALIDATION]:
-            return f"{version} was chosen and calibrated on {len(chose)} of these {streams} streams: they flatter it."
+        if chose := seen[Part.VALIDATION]:
+            return f"{version} was chosen and calibrated on {len(chose)} of these {streams} streams, which flatter it."
         return None
     if not is_made_of(model, parts.listing):
         return None
