@@ -190,6 +190,24 @@ def test_thresholds_are_searched_only_where_there_is_something_to_search_on(tmp_
     assert any("no validation part" in note for note in found.notes)
 
 
+def test_the_least_confidence_comes_from_validation_and_is_told_of_the_test(tmp_path: Path) -> None:
+    for part, stream in (("train", "a"), ("val", "b"), ("test", "c")):
+        pictures(tmp_path / "parted" / part, BRIGHTNESS, (stream,))
+    # On validation a stream of Freedoom looks like chess, surely but less so than a dark one looks like VALORANT; in
+    # the test two are sure enough, and one of chess is not.
+    pictures(tmp_path / "parted" / "val", {"freedoom": 150}, ("d",))
+    pictures(tmp_path / "parted" / "test", {"chess": 105}, ("e",))
+
+    (one,) = evaluate(model(tmp_path), data=tmp_path / "parted").models
+
+    least = one.least_confidence
+    assert least is not None
+    assert least.threshold is not None
+    assert (least.on_validation.accuracy, least.on_validation.coverage) == (1.0, 0.75)
+    assert (least.on_test.accuracy, least.on_test.coverage) == (1.0, 0.75)
+    assert one.of_streams.accuracy == 1.0
+
+
 def test_a_temperature_changes_the_calibration_and_no_answer(tmp_path: Path, data: Path) -> None:
     cold, hot = evaluate(model(tmp_path, "cold"), model(tmp_path, "hot", temperature=20.0), data=data).models
     assert cold.of_frames.accuracy == hot.of_frames.accuracy == 1.0
