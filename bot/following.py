@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,18 +18,21 @@ from core.errors import ArtifactError
 from core.recognition.artifact import read_artifact
 from core.recognition.candidate import check_against, open_candidate
 from core.recognition.registry import Means, Term
+from core.recognition.runtime import give_memory_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core.recognition.candidate import Candidate, FitnessRules
+    from core.recognition.candidate import Candidate, FitnessRules, RunsNetwork
     from core.recognition.recognizer import Recognizer
     from core.recognition.registry import Registry
 
 log = logging.getLogger(__name__)
 
 _Traces: TypeAlias = tuple[tuple[str, int, int, int], ...]
+
+_LAST_ANSWERS_S = 30.0
 
 _NOT_COMPARED = frozenset({Means.INSISTED, Means.ROLLED_BACK})
 """Whoever goes back knows that the older one is the worse one by some measure."""
@@ -226,23 +230,24 @@ class ModelFollower:
             await self._follow_challenger(self._canary, term)
 
     async def _follow_current(self, term: Term) -> None:
-        answering = self._answering
-        if term.version == answering.model.version:
-            if term != answering.term:
-                self._answering = Answering(model=answering.model, since=term.since, term=term)
+        before = self._answering.model.version
+        if term.version == before:
+            if term != self._answering.term:
+                self._answering = Answering(model=self._answering.model, since=term.since, term=term)
             self._settled(_CURRENT)
             return
-        compare_with = None if term.means in _NOT_COMPARED else answering.model
-        model = await self._opened(_CURRENT, term, compare_with)
+        model = await self._opened(_CURRENT, term, compares=term.means not in _NOT_COMPARED)
         if model is None:
             return
+        old = weakref.ref(self._answering.model.network)
         self._answering = Answering(model=model, since=term.since, term=term)
-        # In one step, for all who ask from now on; whoever has asked is answered by the old one.
+        # In one step; whose frames the old one's network has is answered by it.
         self._recognizer.swap(model.network, model.artifact.rule)
         self._settled(_CURRENT)
-        log.info("model %s answers in the place of %s", model.version, answering.model.version)
+        log.info("model %s answers in the place of %s", model.version, before)
         if self._hears is not None:
-            await self._hears.taken_over(self._answering, before=answering.model.version)
+            await self._hears.taken_over(self._answering, before=before)
+        await _gone(old)
 
     async def _follow_challenger(self, canary: TriesChallengers, term: Term | None) -> None:
         if term is None or term != self._tried:
@@ -253,20 +258,20 @@ class ModelFollower:
             return
         if self._tried == term:
             return
-        model = await self._opened(_CHALLENGER, term, self._answering.model)
+        model = await self._opened(_CHALLENGER, term, compares=True)
         if model is not None:
             self._tried = term
             self._settled(_CHALLENGER)
             canary.challenge(model, term)
             log.info("model %s is tried beside %s", model.version, self._answering.model.version)
 
-    async def _opened(self, role: str, term: Term, compare_with: Candidate | None) -> Candidate | None:
+    async def _opened(self, role: str, term: Term, *, compares: bool) -> Candidate | None:
         """A model that passed all checks; None for one that did not, or did not before and is as it was."""
         traces = await self._traces(term)
         if self._refused.get(role) == (term, traces):
             return None
         try:
-            return await asyncio.to_thread(self._open, term, compare_with)
+            return await asyncio.to_thread(self._open, term, compares=compares)
         except ArtifactError as error:
             sentence = str(error)
         except Exception:
@@ -276,10 +281,10 @@ class ModelFollower:
         await self._say_refused(Refusal(term=term, sentence=sentence))
         return None
 
-    def _open(self, term: Term, compare_with: Candidate | None) -> Candidate:
+    def _open(self, term: Term, *, compares: bool) -> Candidate:
         model = open_candidate(self._registry.artifact(term.version), threads=self._threads, rules=self._rules)
-        if compare_with is not None:
-            check_against(model, compare_with, self._rules)
+        if compares:
+            check_against(model, self._answering.model, self._rules)
         return model
 
     async def _say_refused(self, refusal: Refusal) -> None:
@@ -300,6 +305,15 @@ class ModelFollower:
 
 
 _CURRENT, _CHALLENGER = "current", "challenger"
+
+
+async def _gone(network: weakref.ref[RunsNetwork]) -> None:
+    """Wait until a network that answers no more has given its last answers, and give its memory back."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_ANSWERS_S):
+            while network() is not None:  # noqa: ASYNC110 - nobody tells when the last one lets go of it
+                await asyncio.sleep(0.02)
+    await asyncio.to_thread(give_memory_back)
 
 
 def _traces_of(directory: Path) -> _Traces:

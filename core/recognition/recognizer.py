@@ -50,21 +50,22 @@ class _Model:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ran:
     logits: Logits
+    rule: AnswerRule
     network_ms: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ask:
     pictures: npt.NDArray[np.uint8]
-    model: _Model
     answer: asyncio.Future[_Ran]
 
 
 class Recognizer:
     """Answers what the frames of a stream show. :meth:`run` must be running for :meth:`recognize` to return.
 
-    The model can be exchanged at any moment: whoever has asked is answered by the one that was there, whoever asks from
-    then on by the new one, and nobody by half of each. The old one is let go of when the last such answer is given.
+    The model can be exchanged at any moment: those whose frames the network has are answered by the one that was there,
+    all others by the new one, and nobody by half of each. The old one is let go of when those answers are given, so
+    that there are never more than two, however many askers wait.
     """
 
     def __init__(self, network: RunsNetwork, rule: AnswerRule, *, batch_frames: int = 64) -> None:
@@ -78,7 +79,6 @@ class Recognizer:
         self._model = _Model(network=network, rule=rule)
         self._batch_frames = batch_frames
         self._asks: asyncio.Queue[_Ask] = asyncio.Queue()
-        self._first: _Ask | None = None
 
     @property
     def rule(self) -> AnswerRule:
@@ -107,10 +107,9 @@ class Recognizer:
         """
         pictures = np.stack([frame.picture for frame in frames])
         answer: asyncio.Future[_Ran] = asyncio.get_running_loop().create_future()
-        model = self._model
-        self._asks.put_nowait(_Ask(pictures=pictures, model=model, answer=answer))
+        self._asks.put_nowait(_Ask(pictures=pictures, answer=answer))
         ran = await answer
-        verdict = aggregate(ran.logits, at_s=[frame.at_s for frame in frames], rule=model.rule)
+        verdict = aggregate(ran.logits, at_s=[frame.at_s for frame in frames], rule=ran.rule)
         return Measured(verdict=verdict, network_ms=ran.network_ms)
 
     async def run(self) -> None:
@@ -119,12 +118,10 @@ class Recognizer:
         try:
             while True:
                 batch = await self._next_batch()
-                await _answer(batch)
+                await _answer(batch, self._model)
                 # While it waits for the next, nothing here holds on to a model that may be exchanged.
                 batch = []
         finally:
-            if self._first is not None:
-                batch.append(self._first)
             while not self._asks.empty():
                 batch.append(self._asks.get_nowait())
             for ask in batch:
@@ -134,23 +131,17 @@ class Recognizer:
         batch: list[_Ask] = []
         while not batch:
             # The askers of one turn of the loop are all in the queue before the first of them is taken out.
-            first, self._first = self._first, None
-            batch = _wanted(first if first is not None else await self._asks.get())
-            while batch and not self._asks.empty() and sum(len(ask.pictures) for ask in batch) < self._batch_frames:
-                ask = self._asks.get_nowait()
-                if ask.model is not batch[0].model:
-                    self._first = ask
-                    break
-                batch += _wanted(ask)
+            batch = _wanted(await self._asks.get())
+            while not self._asks.empty() and sum(len(ask.pictures) for ask in batch) < self._batch_frames:
+                batch += _wanted(self._asks.get_nowait())
         return batch
 
 
-async def _answer(batch: Sequence[_Ask]) -> None:
-    """Run the network for askers of one model, and tell each."""
+async def _answer(batch: Sequence[_Ask], model: _Model) -> None:
+    """Run the network for askers, and tell each."""
     pictures = np.concatenate([ask.pictures for ask in batch])
-    network = batch[0].model.network
     try:
-        ran = await asyncio.to_thread(_run, network, pictures)
+        ran = await asyncio.to_thread(_run, model, pictures)
     except Exception as error:  # noqa: BLE001 - each asker gets it; the next batch may well succeed
         for ask in batch:
             if not ask.answer.done():
@@ -161,14 +152,14 @@ async def _answer(batch: Sequence[_Ask]) -> None:
         stop = start + len(ask.pictures)
         if not ask.answer.done():
             part_ms = ran.network_ms * len(ask.pictures) / len(pictures)
-            ask.answer.set_result(_Ran(logits=ran.logits[start:stop], network_ms=part_ms))
+            ask.answer.set_result(_Ran(logits=ran.logits[start:stop], rule=ran.rule, network_ms=part_ms))
         start = stop
 
 
-def _run(network: RunsNetwork, pictures: npt.NDArray[np.uint8]) -> _Ran:
+def _run(model: _Model, pictures: npt.NDArray[np.uint8]) -> _Ran:
     began_s = time.perf_counter()
-    logits = network.logits(pictures)
-    return _Ran(logits=logits, network_ms=(time.perf_counter() - began_s) * 1000)
+    logits = model.network.logits(pictures)
+    return _Ran(logits=logits, rule=model.rule, network_ms=(time.perf_counter() - began_s) * 1000)
 
 
 def _wanted(ask: _Ask) -> list[_Ask]:
