@@ -25,6 +25,7 @@ from bot.commands import wording
 from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
 from bot.crawl import crawl
+from bot.doctor import doctor
 from bot.keeping import data, db
 from bot.models import models
 from bot.rereading import Rereading
@@ -61,6 +62,7 @@ app.add_typer(db, name="db")
 app.add_typer(models, name="models")
 app.command()(authorise)
 app.command()(crawl)
+app.command()(doctor)
 app.command()(worker)
 
 
