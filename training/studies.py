@@ -20,7 +20,9 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from core.errors import TrainingError
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from training.search_space import Value
 
@@ -38,6 +41,8 @@ _GRACE_S = 120
 _BUSY_S = 60
 _MOST_RETRIES = 2
 _REDUCTION = 3
+_FEWEST_TO_COMPARE = 6
+_BEGINNINGS = 5
 _OF, _AT, _REASON = "of", "at", "reason"
 
 
@@ -107,11 +112,14 @@ class Study:
 
         Empty as long as that cannot be told.
         """
+        if self.counts().complete < _FEWEST_TO_COMPARE:
+            return {}
         try:
-            with _told():
+            with _told(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 return dict(optuna.importance.get_param_importances(self._study))
-        except (RuntimeError, ValueError, TrainingError):
-            # Too few trials, or all alike.
+        except (RuntimeError, ValueError):
+            # All alike, or no parameter that all of them have.
             return {}
 
     def begin_with(self, values: dict[str, Value]) -> None:
@@ -143,9 +151,11 @@ class Study:
         trial anew and passes through.
         """
         begun: list[FrozenTrial] = []
+        is_lost = False
         with _told(), contextlib.ExitStack() as holding:
 
             def tried(trial: optuna.Trial) -> float:
+                nonlocal is_lost
                 begun.append(self._study.get_trials(deepcopy=False)[trial.number])
                 folder = self._folder(begun[0])
                 holding.enter_context(_held(folder))
@@ -158,20 +168,24 @@ class Study:
                     trial.set_user_attr(_REASON, str(error))
                     raise
                 except UpdateFinishedTrialError as error:
+                    is_lost = True
                     raise LostTrial from error
                 return value
 
             try:
                 self._study.optimize(tried, n_trials=1, catch=(TrainingError,))
-            except (LostTrial, ValueError) as error:
+            except (LostTrial, ValueError):
                 # Optuna's word for a trial that somebody else has ended is ValueError.
-                if not isinstance(error, LostTrial) and not isinstance(error.__context__, LostTrial):
+                if not is_lost:
                     raise
                 return
             except BaseException:
                 # What it has come to so far stays in its folder, for the next attempt.
-                if begun and self._study.get_trials(deepcopy=False)[begun[0].number].state is TrialState.FAIL:
-                    _retry(self._study, begun[0])
+                if (
+                    begun
+                    and (ended := self._study.get_trials(deepcopy=False)[begun[0].number]).state is TrialState.FAIL
+                ):
+                    _retry(self._study, ended)
                 raise
             shutil.rmtree(self._folder(begun[0]), ignore_errors=True)
 
@@ -224,13 +238,7 @@ def open_study(storage: str, *, name: str, of: str, directory: Path, longest: in
     address = storage if "://" in storage else f"sqlite:///{storage}"
     with _told(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        kept = optuna.storages.RDBStorage(
-            address,
-            engine_kwargs={"connect_args": {"timeout": _BUSY_S}} if address.startswith("sqlite") else None,
-            heartbeat_interval=_SIGN_OF_LIFE_S,
-            grace_period=_GRACE_S,
-            heartbeat_stale_trial_callback=_retry,
-        )
+        kept = _storage(address)
         study = optuna.create_study(
             storage=kept,
             study_name=name,
@@ -246,6 +254,35 @@ def open_study(storage: str, *, name: str, of: str, directory: Path, longest: in
             )
         study.set_user_attr(_OF, of)
     return Study(study, directory=directory / name)
+
+
+@retry(
+    # Two processes that begin a study at once both make its tables; the slower one finds them the next time.
+    retry=retry_if_exception_type((IntegrityError, OperationalError, ProgrammingError)),
+    stop=stop_after_attempt(_BEGINNINGS),
+    wait=wait_random(0.05, 0.4),
+    reraise=True,
+)
+def _storage(address: str) -> optuna.storages.RDBStorage:
+    kept = optuna.storages.RDBStorage(
+        address,
+        engine_kwargs={"connect_args": {"timeout": _BUSY_S}} if address.startswith("sqlite") else None,
+        heartbeat_interval=_SIGN_OF_LIFE_S,
+        grace_period=_GRACE_S,
+        heartbeat_stale_trial_callback=_retry,
+    )
+    if kept.engine.dialect.name == "sqlite":
+        event.listen(kept.engine, "connect", _made_lighter)
+        kept.engine.dispose()
+    return kept
+
+
+def _made_lighter(connection: DBAPIConnection, _: object) -> None:
+    """Whoever reads does not wait for who writes; a kill loses nothing, a power cut perhaps the last trial."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
 
 
 def reason(trial: FrozenTrial) -> str:
