@@ -32,18 +32,22 @@ _MIDDLE = 0.5
 class ThresholdGoal(StrEnum):
     """What a genre's threshold is best at, on validation."""
 
+    WORTH_SAYING = "worth_saying"
+    """As F1, among the thresholds whose answers are right as often as wrong at least. F1 alone answers a genre that the
+    network cannot see to nearly everything, as that is then its best (Lipton et al., section 5)."""
     F1 = "f1"
     """Finds rare genres: the harmonic mean of precision and recall."""
     HAMMING = "hamming"
     """Fewest wrong marks; of a rare genre that often means never to answer it."""
 
 
-def choose_thresholds(chances: Chances, *, truth: Marks, goal: ThresholdGoal = ThresholdGoal.F1) -> Chances:
+def choose_thresholds(chances: Chances, *, truth: Marks, goal: ThresholdGoal = ThresholdGoal.WORTH_SAYING) -> Chances:
     """float64[genres]: for each genre by itself the best of 0, 0.01 … 1, of equally good ones the nearest to 0.5.
 
     Macro F1 and Hamming loss are both means over genres, so that the best for each is the best for all (Lipton et al.,
     "Optimal Thresholding of Classifiers to Maximize F1 Measure", ECML 2014). A genre that validation never
-    shows has nothing to choose by: for F1 it gets 0.5.
+    shows has nothing to choose by: unless for Hamming loss it gets 0.5. One that is not worth saying at any threshold
+    gets 1, which no sigmoid reaches.
 
     Args:
         chances: float64[n, genres], of validation frames or streams.
@@ -55,6 +59,12 @@ def choose_thresholds(chances: Chances, *, truth: Marks, goal: ThresholdGoal = T
     wrong = np.array([((chances >= candidate) ^ truth).sum(axis=0) for candidate in _CANDIDATES])
     # F1 = 2 hits / (2 hits + wrong); worth[candidates, genres].
     worth = -wrong if goal is ThresholdGoal.HAMMING else 2 * hits / np.maximum(2 * hits + wrong, 1)
+    if goal is ThresholdGoal.WORTH_SAYING:
+        said = np.array([(chances >= candidate).sum(axis=0) for candidate in _CANDIDATES])
+        is_worth = (2 * hits >= said) & (hits > 0) | ~truth.any(axis=0)
+        # Above all that is not, and below all that is: where nothing is worth saying, the last candidate is.
+        worth = np.where(is_worth, worth, -1.0)
+        worth[-1] = np.where(is_worth.any(axis=0), worth[-1], 0.0)
     by_nearness = np.argsort(np.abs(_CANDIDATES - _MIDDLE), kind="stable")
     return np.asarray(_CANDIDATES[by_nearness[worth[by_nearness].argmax(axis=0)]], dtype=np.float64)
 

@@ -94,6 +94,28 @@ def test_a_genre_that_validation_never_shows_keeps_the_middle() -> None:
     assert choose_thresholds(np.array([[0.9], [0.2]]), truth=np.zeros((2, 1), dtype=bool)).tolist() == [0.5]
 
 
+def test_a_genre_that_the_network_cannot_see_is_not_said_of_everything() -> None:
+    # Rather less likely where it is: F1 is best when all are answered, one in four rightly.
+    chances = np.array([[0.1], [0.2], [0.3], [0.4]])
+    truth = np.array([[1], [0], [0], [0]], dtype=bool)
+    assert answer(chances, thresholds=choose_thresholds(chances, truth=truth, goal=ThresholdGoal.F1)).all()
+    assert choose_thresholds(chances, truth=truth).tolist() == [1.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_what_is_worth_saying_is_right_as_often_as_wrong_at_least(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, chances = rng.random((count, 2)) < 0.4, np.clip(rng.random((count, 2)), 0, 0.999)
+    thresholds = choose_thresholds(chances, truth=truth)
+    said = answer(chances, thresholds=thresholds)
+    for at in range(2):
+        if truth[:, at].any():
+            assert 2 * (said & truth)[:, at].sum() >= said[:, at].sum()
+            if not said[:, at].any():
+                assert thresholds[at] == 1.0
+
+
 def test_the_goal_decides_whether_a_rare_genre_is_ever_answered() -> None:
     chances = np.array([[0.6], [0.6], [0.6], [0.1]])
     truth = np.array([[1], [0], [0], [0]], dtype=bool)
