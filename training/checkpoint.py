@@ -145,7 +145,10 @@ class Checkpoint:
         name = _running_name(self.state.epochs[-1].number)
         model.optimizer.build(model.trainable_variables)
         try:
-            model.load_weights(self._directory / name)
+            with np.load(self._directory / name) as kept:
+                model.set_weights([kept[f"weights-{place}"] for place in range(len(model.get_weights()))])
+                for place, variable in enumerate(model.optimizer.variables):
+                    variable.assign(kept[f"optimizer-{place}"])
         except (OSError, ValueError, KeyError) as error:
             raise self._corrupt(name) from error
 
@@ -177,15 +180,14 @@ class Checkpoint:
         sums: dict[str, str] | None = None
         if self._directory is not None and not self._is_read_only:
             self._directory.mkdir(parents=True, exist_ok=True)
+            # Plain arrays and not Keras' own file, whose writing is a step that all of several processes must take.
+            state = {f"weights-{place}": weights for place, weights in enumerate(model.get_weights())}
+            state |= {f"optimizer-{place}": np.array(one) for place, one in enumerate(model.optimizer.variables)}
             running = self._directory / _running_name(epoch.number)
-            model.save_weights(running, overwrite=True)
-            sums = {running.name: _synced_sum(running)}
+            sums = {running.name: _saved(running, state)}
             kept = self._directory / _best_name(best)
             if best_weights is not None:
-                with kept.open("wb") as file:
-                    named = {str(place): weights for place, weights in enumerate(self._best)}
-                    np.savez(file, allow_pickle=False, **named)
-                sums[kept.name] = _synced_sum(kept)
+                sums[kept.name] = _saved(kept, {str(place): one for place, one in enumerate(self._best)})
             elif before.sums is not None and kept.name in before.sums:
                 sums[kept.name] = before.sums[kept.name]
         self.state = State(of=before.of, epochs=(*before.epochs, epoch), best=best, ended=ended, sums=sums)
@@ -205,11 +207,17 @@ class Checkpoint:
 
 
 def _running_name(epoch: int) -> str:
-    return f"epoch-{epoch:04d}.weights.h5"
+    return f"epoch-{epoch:04d}.npz"
 
 
 def _best_name(epoch: int) -> str:
     return f"best-{epoch:04d}.npz"
+
+
+def _saved(path: Path, arrays: dict[str, npt.NDArray[np.float32]]) -> str:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return _synced_sum(path)
 
 
 def _synced_sum(path: Path) -> str:

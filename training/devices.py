@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from core.errors import TrainingError
 from training.pipeline import Share
@@ -64,27 +65,50 @@ class Devices:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Within it, models are built and fitted on all devices of this process."""
-        if keras.backend.backend() == "tensorflow":
+        """Within it, models are built and fitted on all devices."""
+        if self.count < 2:
+            yield
+        elif keras.backend.backend() == "tensorflow":
             import tensorflow as tf  # noqa: PLC0415 (not with another backend)
 
-            if len(tf.config.list_physical_devices("GPU")) > 1:
-                with tf.distribute.MirroredStrategy().scope():
-                    yield
-                return
-        yield
+            with tf.distribute.MirroredStrategy().scope():
+                yield
+        else:
+            # Each process makes its own share of a batch.
+            with _distribution(keras.distribution.DataParallel(auto_shard_dataset=False)):
+                yield
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Within it, models are built and asked on this process's own first device."""
-        before = keras.distribution.distribution()
-        if before is not None:
-            keras.distribution.set_distribution(None)
-        try:
+        """Within it, and within `training`, models are built and asked on this process's own first device."""
+        with contextlib.nullcontext() if keras.backend.backend() == "tensorflow" else _distribution(None):
             yield
-        finally:
-            if before is not None:
-                keras.distribution.set_distribution(before)
+
+    def agree(self, value: int) -> bool:
+        """Whether all processes say the same number here; each of them must come to this point."""
+        if self.share.processes < 2:
+            return True
+        from jax.experimental import multihost_utils  # noqa: PLC0415 (not with another backend)
+
+        said = multihost_utils.process_allgather(np.array([value]))
+        return bool((np.asarray(said) == value).all())
+
+    def disband(self) -> None:
+        """Nothing is trained together any more: from here on each process is by itself, and may end when it likes."""
+        if self.share.processes > 1:
+            import jax  # noqa: PLC0415 (not with another backend)
+
+            jax.distributed.shutdown()
+
+
+@contextlib.contextmanager
+def _distribution(wanted: keras.distribution.DataParallel | None) -> Iterator[None]:
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(wanted)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
 
 
 @contextlib.contextmanager
@@ -146,6 +170,7 @@ def _jax(processes: Processes | None) -> Devices:
 
     if processes is not None:
         try:
+            # For processors; GPUs bring their own.
             jax.config.update("jax_cpu_collectives_implementation", "gloo")
             keras.distribution.initialize(processes.coordinator, processes.count, processes.number)
         except (RuntimeError, ValueError) as error:
@@ -153,8 +178,6 @@ def _jax(processes: Processes | None) -> Devices:
                 f"The {processes.count} processes did not find each other at {processes.coordinator}."
             ) from error
     devices = jax.device_count()
-    if devices > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
     platform = jax.default_backend()
     where = "the processor" if platform == "cpu" and devices == 1 else f"{devices} × {platform}"
     several = f" in {processes.count} processes" if processes is not None else ""

@@ -138,14 +138,13 @@ def learn(
     fitted = fit(task, config=config, devices=devices, directory=directory, progress=progress, tensorboard=tensorboard)
     if devices.needs_twin:
         # From here on one device is enough.
-        with devices.alone():
-            alone = build(config, games=task.games)
-            alone.tail.set_weights(fitted.network.tail.get_weights())
+        alone = build(config, games=task.games)
+        alone.tail.set_weights(fitted.network.tail.get_weights())
         fitted = Fitted(network=alone, epochs=fitted.epochs, best_epoch=fitted.best_epoch)
-    with devices.alone():
-        genres = None if marks is None else _genres(fitted, task, marks, seed=config.seed)
-        tail = fitted.network.tail
-        answering = keras.Model(tail.input, [tail.output, tail.get_layer(FEATURES).output])
+    devices.disband()
+    genres = None if marks is None else _genres(fitted, task, marks, seed=config.seed)
+    tail = fitted.network.tail
+    answering = keras.Model(tail.input, [tail.output, tail.get_layer(FEATURES).output])
     layout = _layout(task, config, layout_rows)
     return Learnt(config=config, fitted=fitted, answering=answering, layout=layout, genres=genres)
 

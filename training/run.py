@@ -95,7 +95,9 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
     measured = _read_figures(options.figures) if options.figures is not None else None
     devices = prepare_devices(config.fitting.precision, processes=options.processes)
     console.print(f"Training with {devices.told}", highlight=False)
-    prepared = prepare(data=options.data, stored=options.stored, config=config, work=options.work, console=console)
+    # What is decoded each process keeps for itself, be it on one machine or another; the way of the training is one.
+    kept = options.work if devices.is_first else options.work / f"process-{devices.share.process}"
+    prepared = prepare(data=options.data, stored=options.stored, config=config, work=kept, console=console)
     frames = prepared.frames
     split = split_of(frames, is_tested=measured is None)
     on_the_way = options.work / "runs" / _fingerprint(prepared, split)

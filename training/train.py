@@ -105,6 +105,11 @@ def fit(
         raise TrainingError("TensorBoard's logs are written with KERAS_BACKEND=tensorflow only.")
     checkpoint = Checkpoint(directory, of=_fingerprint(task, config), is_read_only=not devices.is_first)
     state = checkpoint.read()
+    if not devices.agree(len(state.epochs)):
+        raise TrainingError(
+            "The processes did not find the same checkpoint: give them one work folder that all of them can read, or "
+            "an empty one to begin anew."
+        )
     with devices.training():
         network = build(config, games=task.games)
     for epoch in state.epochs:
@@ -130,25 +135,26 @@ def fit(
             share=devices.share,
         )
         let_train(network, config, backbone=phase is Phase.WHOLE)
+        deciding = _deciding(phase, fitting)
+        # `judge` fills in what the callbacks behind it look at; `keeping` writes down what they came to.
+        keeping = _Keeping(checkpoint, phase=phase, judge=judge, deciding=deciding, progress=progress)
+        callbacks = [judge.at(phase), *deciding, keeping]
+        if tensorboard is not None:
+            callbacks.insert(1, keras.callbacks.TensorBoard(str(tensorboard / phase), write_graph=False))
         with devices.training():
             optimizer = _optimizer(phase, fitting, steps=len(batches) * _epochs_of(phase, config))
             loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=fitting.label_smoothing)
             # JAX compiles whatever it runs; on a processor TensorFlow's XLA is many times slower than none.
             network.tail.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
-        if done:
-            checkpoint.restore(network.tail)
-        elif state.epochs:
-            # The phase before ended on some epoch; what it found best is where this one begins, as it did then.
-            network.tail.set_weights(checkpoint.best_weights())
-        # `judge` fills in what the callbacks behind it look at; `_Keeping` writes down what they came to.
-        deciding = _deciding(phase, fitting)
-        keeping = _Keeping(checkpoint, phase=phase, judge=judge, deciding=deciding, progress=progress)
-        callbacks = [judge.at(phase), *deciding, keeping]
-        if tensorboard is not None:
-            callbacks.insert(1, keras.callbacks.TensorBoard(str(tensorboard / phase), write_graph=False))
-        network.tail.fit(batches, initial_epoch=done, epochs=_epochs_of(phase, config), callbacks=callbacks, verbose=0)
+            if done:
+                checkpoint.restore(network.tail)
+            elif state.epochs:
+                # The phase before ended on some epoch; what it found best is where this one begins, as it did then.
+                network.tail.set_weights(checkpoint.best_weights())
+            network.tail.fit(
+                batches, initial_epoch=done, epochs=_epochs_of(phase, config), callbacks=callbacks, verbose=0
+            )
         state = checkpoint.state
-        network.tail.set_weights(checkpoint.best_weights())
     network.tail.set_weights(checkpoint.best_weights())
     return Fitted(network=network, epochs=state.epochs, best_epoch=state.best)
 
