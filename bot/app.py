@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from bot.chat.twitch_tokens import TokenVault
     from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
-    from bot.following import Answering, FirstModel, HearsOfModels, Refusal
+    from bot.following import Answering, HearsOfModels, Refusal
     from bot.nightly import CarriesOutNights
     from bot.promotion import ModelsReport
     from bot.rereading import Name, Rereading
@@ -91,11 +91,11 @@ _KEPT_PICTURES = 32
 
 _PICTURES_KEPT_S = 60.0
 
-_ANSWERS_S = 5.0
+_ANSWERS_S = 4.0
 """That askers have once the bot is told to stop; whoever is not answered by then is told to ask again later."""
 
-_LAST_WORDS_S = 2.0
-"""For these words to arrive, and for what is due by the clock to come to an end."""
+_LAST_WORDS_S = 3.0
+"""For these words to arrive, of which Twitch takes one a second where the bot is no moderator, and for what is due by the clock to come to an end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,19 +131,22 @@ class Looking:
     Attributes:
         sampler: takes frames of a stream.
         recognizer: says what they show.
-        first: the model that answered first.
-        follower: exchanges it; None without a registry.
+        follower: exchanges the model; None without a registry.
+        fixed: the model that answers, where nothing exchanges it. What is exchanged must be held by nobody.
     """
 
     sampler: StreamSampler
     recognizer: Recognizer
-    first: FirstModel
     follower: ModelFollower | None = None
+    fixed: Answering | None = None
 
     @property
     def answering(self) -> Answering:
         """The model that answers."""
-        return self.first.answering if self.follower is None else self.follower.answering
+        answering = self.fixed if self.follower is None else self.follower.answering
+        if answering is None:
+            raise RuntimeError("a model is either fixed or followed")
+        return answering
 
 
 @contextlib.asynccontextmanager
@@ -248,8 +251,10 @@ async def open_looking(
                 serving.append(group.create_task(resolver.warm(), name="warm-up"))
             if many_looks and follower is not None:
                 serving.append(group.create_task(follower.run(), name="registry"))
+            fixed = first.answering if follower is None else None
+            del first  # the network would stay in memory for as long as this function
             try:
-                yield Looking(sampler=sampler, recognizer=recognizer, first=first, follower=follower)
+                yield Looking(sampler=sampler, recognizer=recognizer, follower=follower, fixed=fixed)
             finally:
                 for task in serving:
                     task.cancel()
@@ -529,7 +534,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
             )
         )
         # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
-        await news.marked(looking.first.answering)
+        await news.marked(looking.answering)
         door = Door(_placed(service, settings), figures=figures)
         platforms = {chat: _chat(chat, settings, storage, service, figures) for chat in chats}
         web = await _web(stack, settings, storage, looking, door, platforms, figures)

@@ -250,9 +250,10 @@ class ModelFollower:
         await _gone(old)
 
     async def _follow_challenger(self, canary: TriesChallengers, term: Term | None) -> None:
-        if term is None or term != self._tried:
+        if self._tried is not None and term != self._tried:
             self._tried = None
             canary.end()
+            await asyncio.to_thread(give_memory_back)
         if term is None:
             self._settled(_CHALLENGER)
             return

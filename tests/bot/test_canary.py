@@ -103,6 +103,7 @@ async def opened(folder: Path, *, games: tuple[Game, ...] = GAMES, acts: bool = 
     first = first_model(registry, folder, threads=1, rules=FIT, now=BEGINNING)
     model = first.answering.model
     recognizer = Recognizer(model.network, model.artifact.rule)
+    del model
     canaries: list[Canary] = []
 
     def canary(database: Database) -> Canary:
@@ -120,6 +121,8 @@ async def opened(folder: Path, *, games: tuple[Game, ...] = GAMES, acts: bool = 
             audit=AuditStore(desk.database),
         )
         follower = ModelFollower(registry, recognizer, first, threads=1, rules=FIT, poll_s=1, canary=canaries[0])
+        # Nothing but who follows holds on to a model: it waits for the old one to go.
+        del first
         yield Trial(folder, desk, registry, follower, judge, news, canaries[0])
 
 

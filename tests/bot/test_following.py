@@ -98,10 +98,13 @@ async def following(folder: Path, *, directory: Path | None = None) -> AsyncIter
     started = first_model(registry, directory, threads=1, rules=RULES, now=NOON)
     answering = started.answering.model
     recognizer = Recognizer(answering.network, answering.artifact.rule)
+    del answering
     heard, canary = Listener(), Canary()
     follower = ModelFollower(
         registry, recognizer, started, threads=1, rules=RULES, poll_s=0.01, hears=heard, canary=canary
     )
+    # Nothing but who follows holds on to a model: it waits for the old one to go.
+    del started
     serving = asyncio.create_task(recognizer.run())
     try:
         yield Place(folder, registry, recognizer, follower, heard, canary)
