@@ -305,6 +305,9 @@ def evaluate(
     svm: Annotated[
         bool, typer.Option("--svm", help="Beside them a linear SVM on what the preset's pretrained network sees.")
     ] = False,
+    overlays: Annotated[
+        bool, typer.Option("--overlays", help="Also show the frames with webcam, chat and alerts over them.")
+    ] = False,
     normalise: Annotated[bool, typer.Option("--normalise", help="Print the confusion as hundredths.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -322,6 +325,7 @@ def evaluate(
         wanted_accuracy=wanted,
         out=out,
         baselines=baselines,
+        overlays=overlays,
         normalise=normalise,
         as_json=as_json,
     )

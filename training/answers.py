@@ -41,8 +41,20 @@ class Said:
     unreadable: tuple[str, ...]
 
 
-def ask(frames: Sequence[FrameFile], models: Sequence[Artifact], *, progress: Callable[[int, int], None]) -> Said:
+def ask(
+    frames: Sequence[FrameFile],
+    models: Sequence[Artifact],
+    *,
+    progress: Callable[[int, int], None],
+    change: Callable[[FrameFile, RgbPicture], RgbPicture] | None = None,
+) -> Said:
     """Show all frames to all models; one picture is in memory at a time.
+
+    Args:
+        frames: in the order of their streams.
+        models: to be asked.
+        progress: is told how many of how many frames are done.
+        change: what is done to a picture before it is shown; None for nothing.
 
     Raises:
         ArtifactError: a network cannot be run.
@@ -60,6 +72,7 @@ def ask(frames: Sequence[FrameFile], models: Sequence[Artifact], *, progress: Ca
             unreadable.append(f"{frame.path}: {fault}")
         else:
             read.append(frame)
+            picture = picture if change is None else change(frame, picture)
             for network, said in zip(networks, rows, strict=True):
                 said.append(network.logits(picture[None]))
         progress(done, len(frames))

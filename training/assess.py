@@ -8,6 +8,7 @@ Games that a model does not know are what its unknown rule is measured by. Thres
 from __future__ import annotations
 
 import csv
+import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from training.folders import list_frames
 from training.genres import Genre, GenreTable
 from training.learnt import learnt_of, streams_learnt
 from training.manifest import list_manifest
+from training.overlays import with_overlays
 from training.scores import (
     NO_GAME,
     Shown,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from core.frames import RgbPicture
     from core.games import Game
     from core.recognition.aggregate import AnswerRule, Logits
     from core.recognition.artifact import Artifact
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from training.scores import Answers, Kept, Refused, UnknownScores
 
     Baseline = Callable[["Parts", Said], NamedScores]
+    Change = Callable[[FrameFile, RgbPicture], RgbPicture]
 
 _DECLARED = "the declared category"
 
@@ -124,6 +128,7 @@ def evaluate(
     wanted_accuracy: float,
     out: Path | None,
     baselines: Sequence[Baseline] = (),
+    overlays: bool = False,
     normalise: bool = False,
     as_json: bool = False,
 ) -> EvaluationFigures:
@@ -138,6 +143,7 @@ def evaluate(
         wanted_accuracy: the share of streams' answers that the searched least confidence is to keep right, 0 to 1.
         out: the JSON file of figures to write.
         baselines: what else is to stand in the table.
+        overlays: show the same frames once more, with webcam, chat and alerts over them.
         normalise: print the confusion as shares.
         as_json: print for a program.
 
@@ -152,18 +158,20 @@ def evaluate(
     categories = None if declared is None else read_declared(declared)
     with Progress(console=console, transient=True) as progress:
 
-        def asked(frames: Sequence[FrameFile], what: str) -> Said:
+        def asked(frames: Sequence[FrameFile], what: str, change: Change | None = None) -> Said:
             task = progress.add_task(what, total=None)
             return ask(
                 frames,
                 artifacts,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
+                change=change,
             )
 
         said = asked(parts.test, "running the models")
         if not said.frames:
             raise DataSetError(f"Not one of the {len(parts.test)} frames of the part {parts.part} can be read.")
         searched = asked(parts.validation, "running them on validation")
+        overlaid = asked(parts.test, "running them on overlays", _with_overlays(listing)) if overlays else None
     measured = tuple(
         _of_model(
             replace(artifact.rule, model=_name(artifact, artifacts)),
@@ -175,6 +183,11 @@ def evaluate(
         )
         for place, artifact in enumerate(artifacts)
     )
+    if overlaid is not None:
+        measured = tuple(
+            _with_overlaid(figures, artifact.rule, _seen(artifact, place, overlaid, listing.games))
+            for place, (artifact, figures) in enumerate(zip(artifacts, measured, strict=True))
+        )
     nulls = [] if not parts.train else [_majority(parts, said)]
     nulls += [] if categories is None else [_declared(parts, said, categories)]
     found = EvaluationFigures(
@@ -188,8 +201,7 @@ def evaluate(
         notes=(*_cannot_be_told(artifacts, parts), *_notes(parts, said, measured, categories)),
     )
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _write(out, found)
     if as_json:
         Console().print_json(found.model_dump_json())
     else:
@@ -316,6 +328,39 @@ def _of_model(
         genres_of_unknown=_genres(rule, parts, test, only_unknown=True),
         learnt_from=_learnt_from(rule.model, model, parts),
     )
+
+
+def _with_overlays(listing: Listing) -> Change:
+    """Numbered as `protocols` numbers them, so that the same frames look the same."""
+    number = {frame.path: row for row, frame in enumerate(listing.frames)}
+
+    def change(frame: FrameFile, picture: RgbPicture) -> RgbPicture:
+        return with_overlays(picture, stream=frame.stream, index=number[frame.path])
+
+    return change
+
+
+def _with_overlaid(figures: ModelFigures, rule: AnswerRule, overlaid: Seen) -> ModelFigures:
+    known = overlaid.of(overlaid.is_known(rule))
+    of_frames = frame_answers(
+        known.logits[:, : len(rule.labels)], labels=_numbers(known, rule), temperature=rule.temperature
+    )
+    return figures.model_copy(
+        update={
+            "overlaid_frames": score_figures(score(of_frames)),
+            "overlaid_streams": score_figures(score(_streams_answers(known, rule))),
+        }
+    )
+
+
+def _write(out: Path, found: EvaluationFigures) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise DataSetError(f"The figures cannot be written to {out}: {error.strerror}.") from error
 
 
 def _numbers(seen: Seen, rule: AnswerRule) -> Labels:

@@ -381,6 +381,8 @@ class ModelFigures(_Figures):
         genres: of all streams whose game has any; None without a head for them. So is the next one.
         genres_of_unknown: of those streams alone whose game it does not know.
         learnt_from: why these streams say too much for it, in a sentence; None if nothing is known against it.
+        overlaid_frames: of the same frames with overlays; None where they were not shown. So is the next one.
+        overlaid_streams: of the same streams with overlays.
     """
 
     name: str
@@ -393,6 +395,8 @@ class ModelFigures(_Figures):
     genres: GenreFigures | None
     genres_of_unknown: GenreFigures | None
     learnt_from: str | None
+    overlaid_frames: ScoreFigures | None = None
+    overlaid_streams: ScoreFigures | None = None
 
 
 class EvaluationFigures(_Figures):

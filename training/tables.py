@@ -50,6 +50,9 @@ def side_by_side(found: EvaluationFigures, *, what: str) -> Table:
         eces = (f"{figures.ece:.3f}", f"{figures.ece_uncalibrated:.3f}")
         name = f"{model.name} (seen)" if model.learnt_from else model.name
         table.add_row(name, *_scores(figures), *eces, str(figures.count))
+        overlaid = model.overlaid_frames if what == "frames" else model.overlaid_streams
+        if overlaid is not None:
+            table.add_row("  with overlays", *_scores(overlaid), "", "", str(overlaid.count))
     for baseline in found.baselines:
         scores = baseline.of_frames if what == "frames" else baseline.of_streams
         if scores is not None:

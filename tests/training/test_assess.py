@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import training.assess as module
 from core.errors import ArtifactError, DataSetError
@@ -23,7 +25,7 @@ from training.folders import FrameFile, list_frames
 from training.learnt import LEARNT_NAME, learnt_text
 from training.scores import NO_GAME
 from training.split import Part
-from training.tables import confusion_text
+from training.tables import confusion_text, print_evaluation
 
 ROOT = Path(__file__).parents[2]
 BRIGHTNESS = {"valorant": 20, "chess": 128, "freedoom": 235}
@@ -208,6 +210,46 @@ def test_the_least_confidence_comes_from_validation_and_is_told_of_the_test(tmp_
     assert one.of_streams.accuracy == 1.0
 
 
+def test_the_same_frames_with_overlays_are_a_row_of_their_own(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def darkened(frame: np.ndarray, *, stream: str, index: int) -> np.ndarray:
+        drawn.append((stream, index))
+        return frame // 8
+
+    monkeypatch.setattr(module, "with_overlays", darkened)
+    found = module.evaluate(
+        [model(tmp_path)],
+        data=data,
+        stored=data,
+        part="test",
+        declared=None,
+        wanted_accuracy=0.99,
+        out=None,
+        overlays=True,
+        as_json=True,
+    )
+    (one,) = found.models
+    assert one.of_frames.accuracy == 1.0
+    assert one.overlaid_frames is not None
+    assert one.overlaid_streams is not None
+    assert one.overlaid_frames.accuracy == one.overlaid_streams.accuracy == pytest.approx(1 / 3)
+    # Numbered by their place in the data set, as for `protocols`.
+    listed = list_frames(data).frames
+    assert drawn == [(frame.stream, listed.index(frame)) for frame in chosen(list_frames(data), "test").test]
+    assert "with overlays" in printed(found)
+    assert "with overlays" not in printed(evaluate(model(tmp_path, "m-2"), data=data))
+
+
+def printed(found: EvaluationFigures) -> str:
+    console = Console(width=120, file=io.StringIO())
+    print_evaluation(found, console, normalise=False)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
 def test_a_temperature_changes_the_calibration_and_no_answer(tmp_path: Path, data: Path) -> None:
     cold, hot = evaluate(model(tmp_path, "cold"), model(tmp_path, "hot", temperature=20.0), data=data).models
     assert cold.of_frames.accuracy == hot.of_frames.accuracy == 1.0
@@ -283,6 +325,17 @@ def test_where_nothing_can_be_measured_one_sentence_says_why(tmp_path: Path, dat
         path.write_bytes(b"")
     with pytest.raises(DataSetError, match="Not one of the 6 frames of the part test can be read"):
         evaluate(model(tmp_path, "m-4"), data=data)
+    with pytest.raises(DataSetError, match=r"The figures cannot be written to .*few"):
+        module.evaluate(
+            [model(tmp_path, "m-5")],
+            data=few,
+            stored=few,
+            part="all",
+            declared=None,
+            wanted_accuracy=0.99,
+            out=few,
+            as_json=True,
+        )
     table = tmp_path / "declared.csv"
     table.write_text("name,game\n")
     with pytest.raises(DataSetError, match="no table with the columns 'stream' and 'category'"):
