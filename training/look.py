@@ -20,6 +20,7 @@ import numpy.typing as npt
 from core.errors import TrainingError
 from core.frames import encode_jpeg
 from training.judged import calibrated, mistakes
+from training.network import LOGITS, MAP
 from training.preview import tiles
 
 if TYPE_CHECKING:
@@ -32,13 +33,11 @@ if TYPE_CHECKING:
     from training.pipeline import Labels
     from training.preview import Tile
 
-MAP_LAYER, LOGITS_LAYER = "map", "logits"
-"""Names of the tail's layers whose outputs are the last feature map and the logits."""
-
 Heat: TypeAlias = npt.NDArray[np.float32]
 """float32[n, height, width], 0 (says nothing for the game) to 1 (says most of that frame)."""
 
 _BATCH = 16
+_MOST_GAMES = 12
 _FILTER_PX = 8
 _GAP_PX = 6
 _JPEG_QUALITY = 85
@@ -71,7 +70,7 @@ class Looks:
 
     Attributes:
         of: which frames these are, as the end of a sentence: "frames of test streams".
-        attention: where the evidence lies, of some games.
+        attention: where the evidence lies, of some games whose pictures may be passed on; one frame each.
         filters: PNG of the first filters.
         mistakes: the surest ones.
         augmented: one frame as training changes it.
@@ -97,38 +96,16 @@ def looks(network: Network, judged: JudgedFrames, *, of: str, augment: AugmentCo
     Raises:
         TrainingError: the network's evidence cannot be traced.
     """
-    seen = _typical(judged, most=1)
+    typical, found = _typical(judged), mistakes(judged)
+    # Together, for a network is made ready for its gradients only once.
+    drawn = _drawn(network, judged, [*typical, *(one.place for one in found if one.frame is not None)])
+    changed = () if augment is None or not typical else tiles(judged.picture(typical[0]), config=augment, seed=seed)
     return Looks(
         of=of,
-        attention=attention(network, judged),
+        attention=tuple(_attention(judged, place, drawn[place]) for place in typical),
         filters=first_filters(network),
-        mistakes=_traced(network, judged, mistakes(judged)),
-        augmented=tiles(judged.picture(seen[0]), config=augment, seed=seed) if seen and augment is not None else (),
-    )
-
-
-def attention(network: Network, judged: JudgedFrames, *, most: int = 12) -> tuple[Attention, ...]:
-    """One frame a game, of games whose pictures may be passed on, with the evidence for what was answered.
-
-    Of each game it is the frame of middling confidence: neither the easiest nor the hardest.
-
-    Raises:
-        TrainingError: the network's tail has no such layers, or Keras runs on a backend without gradients here.
-    """
-    places = _typical(judged, most=most)
-    drawn = _drawn(network, judged, places)
-    answered = judged.logits[places].argmax(axis=1)
-    sure = calibrated(judged)
-    return tuple(
-        Attention(
-            shown=judged.games[judged.labels[place]].name,
-            answered=judged.games[game].name,
-            confidence=float(sure[place, game]),
-            stream=str(judged.streams[place]),
-            frame=encode_jpeg(judged.picture(place), quality=_JPEG_QUALITY),
-            heat=drawn[place],
-        )
-        for place, game in zip(places, answered, strict=True)
+        mistakes=tuple(replace(one, heat=drawn.get(one.place)) for one in found),
+        augmented=changed,
     )
 
 
@@ -136,7 +113,7 @@ def grad_cam(network: Network, pictures: npt.NDArray[np.uint8], *, classes: Labe
     """Where in each frame the evidence for one of its classes lies, at the size of the last feature map.
 
     Args:
-        network: whose tail's layer `MAP_LAYER` gives float[n, height, width, channels], and `LOGITS_LAYER` the logits.
+        network: whose tail's layer `MAP` gives float[n, height, width, channels], and `LOGITS` the logits.
         pictures: uint8[n, 180, 320, 3].
         classes: int64[n], the column of the logits that each frame is asked about.
 
@@ -144,11 +121,11 @@ def grad_cam(network: Network, pictures: npt.NDArray[np.uint8], *, classes: Labe
         TrainingError: the tail has no such layers, or Keras runs on a backend without gradients here.
     """
     try:
-        seam, logits = network.tail.get_layer(MAP_LAYER).output, network.tail.get_layer(LOGITS_LAYER).output
+        seam, logits = network.tail.get_layer(MAP).output, network.tail.get_layer(LOGITS).output
         below, above = keras.Model(network.tail.input, seam), keras.Model(seam, logits)
     except ValueError as error:
         raise TrainingError(
-            f"The network has no layers {MAP_LAYER!r} and {LOGITS_LAYER!r} between which its evidence could be traced."
+            f"The network has no layers {MAP!r} and {LOGITS!r} between which its evidence could be traced."
         ) from error
     heats = []
     for start in range(0, len(pictures), _BATCH):
@@ -192,10 +169,17 @@ def first_filters(network: Network) -> bytes | None:
     return None if kernel is None else _png(_grid(kernel))
 
 
-def _traced(network: Network, judged: JudgedFrames, found: tuple[Mistake, ...]) -> tuple[Mistake, ...]:
-    """Mistakes with the evidence for the wrong answer, where the frame may be shown."""
-    drawn = _drawn(network, judged, [one.place for one in found if one.frame is not None])
-    return tuple(replace(one, heat=drawn.get(one.place)) for one in found)
+def _attention(judged: JudgedFrames, place: int, heat: bytes) -> Attention:
+    chances = calibrated(judged)[place]
+    answered = int(judged.logits[place].argmax())
+    return Attention(
+        shown=judged.games[judged.labels[place]].name,
+        answered=judged.games[answered].name,
+        confidence=float(chances[answered]),
+        stream=str(judged.streams[place]),
+        frame=encode_jpeg(judged.picture(place), quality=_JPEG_QUALITY),
+        heat=heat,
+    )
 
 
 def _drawn(network: Network, judged: JudgedFrames, places: list[int]) -> dict[int, bytes]:
@@ -210,7 +194,8 @@ def _drawn(network: Network, judged: JudgedFrames, places: list[int]) -> dict[in
     }
 
 
-def _typical(judged: JudgedFrames, *, most: int) -> list[int]:
+def _typical(judged: JudgedFrames) -> list[int]:
+    """Of each game whose pictures may be passed on the frame of middling confidence, neither easiest nor hardest."""
     sure = calibrated(judged).max(axis=1)
     places = []
     for number, game in enumerate(judged.games):
@@ -218,7 +203,7 @@ def _typical(judged: JudgedFrames, *, most: int) -> list[int]:
         if len(mine) and game.id not in judged.withheld:
             places.append(int(mine[np.argsort(sure[mine], kind="stable")[len(mine) // 2]]))
     # Of many games some, spread over the list.
-    return [places[at] for at in np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(int))]
+    return [places[at] for at in np.unique(np.linspace(0, len(places) - 1, min(_MOST_GAMES, len(places))).astype(int))]
 
 
 def _gradients(

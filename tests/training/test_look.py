@@ -17,7 +17,7 @@ from core.frames import decode_jpeg
 from core.games import Game
 from training.augment import AugmentConfig
 from training.judged import JudgedFrames
-from training.look import attention, drawn_over, first_filters, grad_cam, looks
+from training.look import drawn_over, first_filters, grad_cam, looks
 from training.network import Network
 
 RED, BLUE = 0, 1
@@ -135,7 +135,7 @@ def test_only_games_whose_pictures_may_be_passed_on_are_looked_at() -> None:
         withheld=frozenset({"blue"}),
     )
 
-    (seen,) = attention(eyes(), judged)
+    (seen,) = looks(eyes(), judged, of="test frames", augment=None, seed=0).attention
     assert (seen.shown, seen.answered, seen.stream) == ("Red", "Red", "red/2")
     assert seen.confidence == pytest.approx(1 / (1 + np.exp(-4)))
     drawn = decode_jpeg(seen.heat).astype(int)

@@ -354,7 +354,7 @@ def test_the_story_has_its_order_and_each_section_its_figures(full_page: str) ->
         "99.9 %",  # the random split
         "always the commonest game",
         "linear SVM",
-        "scratch-1: It learnt from these.",
+        "It learnt from these.",
         "93.1 % sure",
         "3 more of its frames",
         "0.012",  # calibration error
