@@ -75,9 +75,10 @@ class LostTrial(Exception):
 class Study:
     """A search: its trials so far, and the next one."""
 
-    def __init__(self, study: optuna.Study, *, directory: Path) -> None:
+    def __init__(self, study: optuna.Study, *, storage: optuna.storages.RDBStorage, directory: Path) -> None:
         """Use `open_study`."""
         self._study = study
+        self._storage = storage
         self._directory = directory
         self._id = _id_of(directory)
 
@@ -189,6 +190,11 @@ class Study:
                 raise
             shutil.rmtree(self._folder(begun[0]), ignore_errors=True)
 
+    def close(self) -> None:
+        """Let go of the storage."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     def _is_dead(self, trial: FrozenTrial) -> bool:
         at = trial.user_attrs.get(_AT)
         if at is None:
@@ -253,7 +259,7 @@ def open_study(storage: str, *, name: str, of: str, directory: Path, longest: in
                 "own, or ask for what that one was asked for."
             )
         study.set_user_attr(_OF, of)
-    return Study(study, directory=directory / name)
+    return Study(study, storage=kept, directory=directory / name)
 
 
 @retry(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from training.devices import Devices
     from training.search_space import SearchSpace, Value
     from training.split import Split
+    from training.studies import Study
 
 _WAITING_S = 2.0
 _ENDS = {TrialState.COMPLETE: End.COMPLETE, TrialState.PRUNED: End.PRUNED, TrialState.FAIL: End.FAILED}
@@ -79,6 +80,9 @@ def tune(options: TuneOptions, *, space: SearchSpace) -> None:
         TrainingError: the storage cannot be used, the study is of something else, or not one trial came to its end.
     """
     console = Console(stderr=options.is_json)
+    for path in (options.out, options.picture):
+        if path is not None:
+            _made(path.parent)
     if not 0.0 <= options.least_accuracy < 1.0:
         raise TrainingError("The least accuracy is a share: 0 or more, and below 1.")
     if options.trials < 1:
@@ -86,25 +90,31 @@ def tune(options: TuneOptions, *, space: SearchSpace) -> None:
     devices = prepare_devices(space.base.fitting.precision)
     console.print(f"Training with {devices.told}", highlight=False)
     search = _Search(options, space=space, devices=devices, console=console)
-    study = search.study
+    try:
+        _go_on(search.study, search, trials=options.trials, console=console)
+        search.end()
+    finally:
+        search.study.close()
+
+
+def _go_on(study: Study, search: _Search, *, trials: int, console: Console) -> None:
+    """Run trials until the study has so many."""
     if died := study.take_back_dead():
         console.print(f"Begun anew, for their processes have died: {died} trials", highlight=False)
-    settled = study.counts().settled
-    if settled:
+    if settled := study.counts().settled:
         console.print(f"The study {study.name} has {settled} trials already", highlight=False)
-    study.begin_with(space.first())
+    study.begin_with(search.first())
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("searching", total=options.trials)
-        while (counts := study.counts()).settled < options.trials:
+        task = progress.add_task("searching", total=trials)
+        while (counts := study.counts()).settled < trials:
             progress.update(task, completed=counts.settled, description=f"best: {_told_best(study.best())}")
-            if counts.settled + counts.running >= options.trials:
+            if counts.settled + counts.running >= trials:
                 # The last ones are other processes'; should one of them die, its trial is ours.
                 time.sleep(_WAITING_S)
                 study.take_back_dead()
                 continue
             study.run_next(search.tried)
             search.tell()
-    search.end()
 
 
 class _Search:
@@ -119,7 +129,6 @@ class _Search:
         prepared = self._prepare(space.base)
         self._split = split_of(prepared.frames, is_tested=True)
         storage = options.storage or str(options.work.with_name(f"{options.work.name}-tune.db"))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         self.study = open_study(
             storage,
             name=options.study,
@@ -128,6 +137,10 @@ class _Search:
             longest=space.longest,
             seed=space.base.seed,
         )
+
+    def first(self) -> dict[str, Value]:
+        """The values to begin with."""
+        return self._space.first()
 
     def tried(self, trial: optuna.Trial, folder: Path) -> float:
         """Train as a trial says; its merit on validation."""
@@ -298,7 +311,6 @@ def _written(path: Path, content: bytes) -> None:
     """
     beside = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
@@ -306,3 +318,16 @@ def _written(path: Path, content: bytes) -> None:
         raise DataSetError(
             f"{path} cannot be written: {(error.strerror or 'the system does not say why').lower()}."
         ) from error
+
+
+def _made(folder: Path) -> None:
+    """Before hours are spent on what could not be written then.
+
+    Raises:
+        DataSetError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = (error.strerror or "the system does not say why").lower()
+        raise DataSetError(f"The folder {folder} cannot be made: {why}.") from error
