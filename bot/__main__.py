@@ -119,6 +119,8 @@ def run(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
         has_credentials=twitch.has_credentials,
         cron=settings.collection.cron,
         time_zone=settings.collection.time_zone,
+        http=f"{settings.web.host}:{settings.web.port}" if settings.web.enabled else None,
+        has_http_token=bool(settings.web.tokens),
     ):
         print(line, flush=True)
     run_or_exit(_run(settings, config))

@@ -95,7 +95,8 @@ _ANSWERS_S = 4.0
 """That askers have once the bot is told to stop; whoever is not answered by then is told to ask again later."""
 
 _LAST_WORDS_S = 3.0
-"""For these words to arrive, of which Twitch takes one a second where the bot is no moderator, and for what is due by the clock to come to an end."""
+"""For these words to arrive, of which Twitch takes one a second where the bot is no moderator, and for what is due by
+the clock to come to an end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -645,6 +645,8 @@ def what_is_on(
     has_credentials: bool,
     cron: str,
     time_zone: str,
+    http: str | None = None,
+    has_http_token: bool = False,
 ) -> list[str]:
     """What a bot that stays does, and what is missing for the rest.
 
@@ -655,6 +657,8 @@ def what_is_on(
         has_credentials: whether Twitch's directory can be asked.
         cron: when it collects.
         time_zone: in which that is meant.
+        http: host and port; None when it is not wanted.
+        has_http_token: whether anybody may ask there.
     """
     if not collects:
         collection = "off: [collection] enabled is false"
@@ -667,8 +671,19 @@ def what_is_on(
         f"Twitch chat: {_on_or_off(twitch, section='twitch')}.",
         f"Nightly collection: {collection}.",
         "Retention and room for frames: looked after every hour.",
+        f"HTTP: {_http(http, has_token=has_http_token)}.",
         STOP_HINT,
     ]
+
+
+def _http(where: str | None, *, has_token: bool) -> str:
+    if where is None:
+        return "off: [web] enabled is false"
+    if has_token:
+        return f"on, at {where}"
+    return (
+        f"on, at {where}, for /healthz and /metrics alone: set GAMESPOTTER_WEB__TOKEN in the environment for the rest"
+    )
 
 
 _SET_CREDENTIALS = "Set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the environment"
