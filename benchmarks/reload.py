@@ -132,8 +132,11 @@ async def measure(directory: Path, model: Path, *, reloads: int, rate: float, fr
             await follower.look()
             reload_ms.append((time.perf_counter() - began_s) * 1000)
             if recognizer.rule.model != version:
-                raise RuntimeError(f"{version} was not taken over")
+                raise RuntimeError(f"{version} was not taken over: {follower.last_refusal}")
             resident_mb.append(process.memory_info().rss / 1e6)
+            if number % 25 == 0:
+                done = f"{number} reloads, {len(tally.times_ms)} asks answered, {tally.failed} failed"
+                print(f"{done}, {resident_mb[-1]:.0f} MB", file=sys.stderr, flush=True)
         over.set()
     serving.cancel()
     return Measured(
