@@ -1,19 +1,24 @@
-# make demo   a pocket Twitch and a terminal chat to ask in
-# make test   everything that checks the project
-# Both set up what they need in .venv first.
+# make demo       a pocket Twitch and a terminal chat to ask in
+# make test       everything that checks the project
+# make test-jax   training with JAX alone, in .venv-jax, which has no TensorFlow
+# Each sets up what it needs first.
 
 PYTHON ?= python3
 VENV := .venv
+JAX_VENV := .venv-jax
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: demo test check format starter lock clean
+.PHONY: demo test test-jax check format starter lock clean
 
 demo: $(VENV)/.bot
 	@$(BIN)/python -m demo play
 
 test: check
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-jax: $(JAX_VENV)/.all
+	@KERAS_BACKEND=jax $(JAX_VENV)/bin/python -m pytest tests/jax tests/training/test_look.py
 
 # What `make test` checks before the tests: form, types and who imports whom.
 check: $(VENV)/.all
@@ -40,6 +45,13 @@ $(VENV)/.all: pyproject.toml requirements.lock | $(BIN)/python
 	@$(INSTALL) --editable '.[training,workers,test]'
 	@touch $@ $(VENV)/.bot
 
+$(JAX_VENV)/.all: pyproject.toml requirements.lock
+	@$(PYTHON) -m venv $(JAX_VENV)
+	@echo "Setting up training without TensorFlow in $(JAX_VENV) ..."
+	@$(JAX_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+		--editable '.[training-jax]' pytest pytest-asyncio pytest-timeout
+	@touch $@
+
 # Measures and makes the starter model anew: some tens of minutes on two cores; goes on where it was stopped.
 STARTER_DATA ?= ../shared/data
 STARTER_WEIGHTS ?= ../shared/weights/mobilenetv2_imagenet_notop.weights.h5
@@ -56,4 +68,4 @@ lock:
 		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JAX_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.postgres import PostgresServer
+
+# `make test-jax` runs these, in an environment of their own.
+collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
 
 
 @pytest.fixture(scope="session")
