@@ -33,7 +33,9 @@ from training.figures import ProtocolFigures
 from training.finish import GoldenFrame, Trained, finish
 from training.genre_scores import choose_thresholds
 from training.genres import GenreTable
+from training.judged import JudgedFrames, micro_roc
 from training.learn import Learnt, learn
+from training.look import looks
 from training.prepare import Prepared, prepare, split_of
 from training.protocols import Outcome, rule_of, test_figures
 from training.report import GameShare, Story, percent, told
@@ -127,8 +129,8 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
     if not devices.is_first:
         return
     if measured is None:
-        test = _tested(prepared, split, learnt)
         temperature, threshold = _calibrated(prepared, split, learnt)
+        test = _tested(prepared, split, learnt, temperature=temperature)
     else:
         test, temperature, threshold = measured.by_stream, measured.temperature, measured.unknown.threshold
     manifest = Manifest(
@@ -152,6 +154,7 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
         # `write_artifact` fills in the sums of what it writes; the network must be named for the manifest to be one.
         files={NETWORK_NAME: "0" * 64},
     )
+    unseen = _unseen(prepared, split, learnt, temperature=temperature)
     story = Story(
         manifest=manifest,
         games=_shares(prepared, split),
@@ -162,6 +165,16 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
         epochs=learnt.fitted.epochs,
         best_epoch=learnt.fitted.best_epoch,
         agreement=None,
+        micro_roc=micro_roc(unseen) if measured is None else None,
+        looks=looks(
+            learnt.fitted.network,
+            unseen,
+            of="frames of test streams"
+            if len(split.test)
+            else "frames of validation streams, which decided when to stop",
+            augment=config.augment,
+            seed=config.seed,
+        ),
     )
     files = {"config.json": config.to_json().encode(), "log.csv": write_log(learnt.fitted.epochs).encode()}
     if measured is not None:
@@ -196,7 +209,7 @@ def _flags_learnt(prepared: Prepared, split: Split) -> tuple[int, ...]:
     return tuple(sorted({flag for row in rows for flag in prepared.listing.frames[row].flags}))
 
 
-def _tested(prepared: Prepared, split: Split, learnt: Learnt) -> TestFigures:
+def _tested(prepared: Prepared, split: Split, learnt: Learnt, *, temperature: float) -> TestFigures:
     frames, examples = prepared.frames, prepared.examples
     outcome = Outcome(
         labels=frames.games,
@@ -207,7 +220,22 @@ def _tested(prepared: Prepared, split: Split, learnt: Learnt) -> TestFigures:
         held_out=np.zeros((0, len(frames.games)), dtype=np.float32),
         best_epoch=learnt.fitted.best_epoch,
     )
-    return test_figures(frames, [outcome])
+    return test_figures(frames, [outcome], temperatures=[temperature])
+
+
+def _unseen(prepared: Prepared, split: Split, learnt: Learnt, *, temperature: float) -> JudgedFrames:
+    """Frames of streams that were not trained on, as the whole model answers them."""
+    frames = prepared.frames
+    rows = split.test if len(split.test) else split.validation
+    return JudgedFrames(
+        games=frames.games,
+        logits=learnt.logits(prepared.examples.plain, rows),
+        labels=frames.labels[rows],
+        streams=frames.streams[rows],
+        temperature=temperature,
+        picture=lambda place: frames.picture(int(rows[place])),
+        withheld=prepared.listing.withheld,
+    )
 
 
 def _calibrated(prepared: Prepared, split: Split, learnt: Learnt) -> tuple[float, float]:
@@ -268,6 +296,10 @@ def _shares(prepared: Prepared, split: Split) -> tuple[GameShare, ...]:
                 streams=len(streams),
                 frames=int((frames.labels == place).sum()),
                 validation_streams=len(streams & validating),
+                # A folder says nothing of who recorded a stream.
+                broadcasters=len(set(frames.units[frames.labels == place].tolist()))
+                if prepared.listing.manifest is not None
+                else None,
             )
         )
     return tuple(shares)

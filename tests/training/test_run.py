@@ -53,6 +53,8 @@ def test_report_card_log_and_configuration_lie_beside_it(trained: Artifact, tiny
     report = (trained.directory / "report.html").read_text()
     assert "data:image/png;base64," in report
     assert 'src="http' not in report
+    for heading in ("The surest mistakes", "What it looks at", "How sure, and how often right", "What training changes"):
+        assert heading in report
     assert json.loads((trained.directory / "config.json").read_text())["network"]["name"] == "MobileNetV2"
 
 
