@@ -135,22 +135,22 @@ class Checkpoint:
         return state
 
     def restore(self, model: keras.Model) -> None:
-        """Put weights and optimizer of a compiled model back to where they were after the last epoch.
+        """Put a compiled model and its optimizer back to where they were after the last epoch.
 
         Raises:
             TrainingError: they do not fit.
         """
         if self._directory is None or not self.state.epochs:
             return
-        name = _running_name(self.state.epochs[-1].number)
+        running = _running_name(self.state.epochs[-1].number)
         model.optimizer.build(model.trainable_variables)
         try:
-            with np.load(self._directory / name) as kept:
-                model.set_weights([kept[f"weights-{place}"] for place in range(len(model.get_weights()))])
-                for place, variable in enumerate(model.optimizer.variables):
-                    variable.assign(kept[f"optimizer-{place}"])
+            with np.load(self._directory / running) as kept:
+                for name, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+                    for place, variable in enumerate(variables):
+                        variable.assign(kept[f"{name}-{place}"])
         except (OSError, ValueError, KeyError) as error:
-            raise self._corrupt(name) from error
+            raise self._corrupt(running) from error
 
     def best_weights(self) -> list[npt.NDArray[np.float32]]:
         """Of the best epoch so far."""
@@ -181,7 +181,8 @@ class Checkpoint:
         if self._directory is not None and not self._is_read_only:
             self._directory.mkdir(parents=True, exist_ok=True)
             # Plain arrays and not Keras' own file, whose writing is a step that all of several processes must take.
-            state = {f"weights-{place}": weights for place, weights in enumerate(model.get_weights())}
+            # `variables` are the weights and what dropout draws from: that goes on as well.
+            state = {f"model-{place}": np.array(one) for place, one in enumerate(model.variables)}
             state |= {f"optimizer-{place}": np.array(one) for place, one in enumerate(model.optimizer.variables)}
             running = self._directory / _running_name(epoch.number)
             sums = {running.name: _saved(running, state)}
