@@ -167,5 +167,8 @@ def _genres(fitted: Fitted, task: Task, marks: Marks, *, seed: int) -> GenreHead
         shown = np.stack([task.examples.training(int(row), rng) for row in rows])
         return shown.astype(np.float32) if shown.dtype == np.float16 else shown
 
-    seen = [predict(features, take, task.train) for take in (task.examples.plain, augmented)]
-    return fit_genre_head(seen, labels=task.labels[task.train], marks=marks, seed=seed)
+    # A game that nobody has put into the table is no example of anything.
+    is_listed = np.asarray(marks.any(axis=1), dtype=np.bool_)
+    rows = task.train[is_listed[task.labels[task.train]]]
+    seen = [predict(features, take, rows) for take in (task.examples.plain, augmented)]
+    return fit_genre_head(seen, labels=task.labels[rows], marks=marks, seed=seed)

@@ -28,17 +28,19 @@ from core.recognition.artifact import (
 )
 from training.calibrate import fit_temperature, fit_threshold
 from training.devices import prepare_devices
-from training.evaluate import judge
+from training.evaluate import judge, sampled_means
 from training.figures import ProtocolFigures
 from training.finish import GoldenFrame, Trained, finish
 from training.genre_scores import choose_thresholds
 from training.genres import GenreTable
 from training.judged import JudgedFrames, micro_roc
 from training.learn import Learnt, learn
+from training.learnt import LEARNT_NAME, learnt_text
 from training.look import looks
 from training.prepare import Prepared, prepare, split_of
 from training.protocols import Outcome, rule_of, test_figures
 from training.report import GameShare, Story, percent, told
+from training.split import Part
 from training.train import Task, write_log
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
     table = GenreTable.bundled()
     genres = table.learnable(frames.games)
 
+    layout_rows = split.train if measured is None else np.arange(len(frames))
+
     def ended(epoch: Epoch) -> None:
         console.print(told(epoch), highlight=False)
 
@@ -123,7 +127,7 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
         marks=table.marks(frames.games, genres) if genres else None,
         directory=on_the_way,
         progress=ended,
-        layout_rows=split.train if measured is None else np.arange(len(frames)),
+        layout_rows=layout_rows,
         tensorboard=options.tensorboard,
     )
     if not devices.is_first:
@@ -176,7 +180,16 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
             seed=config.seed,
         ),
     )
-    files = {"config.json": config.to_json().encode(), "log.csv": write_log(learnt.fitted.epochs).encode()}
+    listed = prepared.listing.frames
+    told_apart = {
+        Part.TRAIN: [listed[row] for row in np.setdiff1d(layout_rows, split.validation)],
+        Part.VALIDATION: [listed[row] for row in split.validation],
+    }
+    files = {
+        "config.json": config.to_json().encode(),
+        "log.csv": write_log(learnt.fitted.epochs).encode(),
+        LEARNT_NAME: learnt_text(told_apart).encode(),
+    }
     if measured is not None:
         files["figures.json"] = (measured.model_dump_json(indent=1) + "\n").encode()
     finish(
@@ -261,9 +274,11 @@ def _genre_sections(
     logits = learnt.ask(prepared.examples.plain, rows).genres
     if logits is None:
         return ()
-    table = GenreTable.bundled()
-    truth = table.marks(frames.games, genres)[frames.labels[rows]]
-    thresholds = choose_thresholds(expit(logits.astype(np.float64)), truth=truth)
+    # Of streams, as the bot answers; a game that nobody has put into the table tells nothing.
+    _, first = np.unique(frames.streams[rows], return_index=True)
+    truth = GenreTable.bundled().marks(frames.games, genres)[frames.labels[rows[first]]]
+    chances = np.asarray(expit(sampled_means(logits, streams=frames.streams[rows])), dtype=np.float64)
+    thresholds = choose_thresholds(chances[truth.any(axis=1)], truth=truth[truth.any(axis=1)])
     return tuple(
         GenreSection(id=one.id, name=one.name, threshold=float(value))
         for one, value in zip(genres, thresholds, strict=True)
