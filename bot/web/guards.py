@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -134,6 +135,15 @@ async def read_body(request: web.Request, *, most_bytes: int, timeout_s: float) 
     except UNREADABLE:
         raise refusals.bad_request("The body cannot be read.") from None
     return bytes(body)
+
+
+async def read_rest(request: web.Request, *, most_bytes: int, timeout_s: float) -> None:
+    """Read what is left of a body that nobody wants, within limits."""
+    read = 0
+    with contextlib.suppress(TimeoutError, ConnectionError, *UNREADABLE):
+        async with asyncio.timeout(timeout_s):
+            while read < most_bytes and (chunk := await request.content.readany()):
+                read += len(chunk)
 
 
 def check_size(request: web.Request, *, most_bytes: int) -> None:

@@ -16,7 +16,7 @@ from structlog.contextvars import bound_contextvars
 from bot.commands.answer import Status, to_json
 from bot.commands.request import Asker, Identify, Place, Request, Role
 from bot.web import refusals
-from bot.web.guards import UNREADABLE, Hands, check_size, read_body
+from bot.web.guards import UNREADABLE, Hands, check_size, read_body, read_rest
 from bot.web.openapi import description
 from bot.web.pictures import read_picture
 from bot.web.refusals import Refusal
@@ -42,6 +42,8 @@ _FIELDS_BYTES = 16 << 10
 """What may stand around the picture: boundaries, heads of parts."""
 
 _GAME_BYTES = 4 << 10
+_REST_BYTES = 1 << 20
+_REST_S = 0.5
 _HANDS_WAIT_S = 5.0
 
 _STATUS = {
@@ -180,6 +182,10 @@ class Routes:
         try:
             return await handler(request)
         except Refusal as refusal:
+            if self._health.stops:
+                # The connection is closed next, and closing one that has something unread resets it: whoever is still
+                # sending would not get to read this.
+                await read_rest(request, most_bytes=_REST_BYTES, timeout_s=_REST_S)
             return refusals.to_response(refusal)
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))

@@ -30,8 +30,13 @@ _LAST_WORDS_S = 1.5
 _LOOK_AGAIN_S = 0.02
 _ATTACH_FILTER = 26
 """SO_ATTACH_FILTER of asm-generic/socket.h."""
-_BPF_RETURN = 0x06
-"""BPF_RET | BPF_K of linux/bpf_common.h; what it returns, 0, is how much of a packet is kept."""
+_DROP_SYN = (
+    (0x30, 0, 0, 13),  # the byte of flags in the head of TCP, where such a filter begins
+    (0x45, 0, 1, 0x02),  # is SYN among them?
+    (0x06, 0, 0, 0),  # then nothing is kept of the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # else all
+)
+"""As linux/filter.h has it: code, jump if true, jump if false, value."""
 
 _SETTLE_S = 0.1
 _CUT_S = 0.1
@@ -84,6 +89,7 @@ class WebServer:
                 finally:
                     # The system has taken connections that the loop has not seen yet, and would reset them.
                     _deafen(port)
+                    await asyncio.sleep(_SETTLE_S)
                     waiting = _accepted(port)
                     listening.close()
                     for connection in waiting:
@@ -96,7 +102,7 @@ class WebServer:
         """Let who was just connected ask, and read why there is no answer; idle connections are not waited for long."""
         http, loop = self._runner.server, asyncio.get_running_loop()
         ends_at = loop.time() + _LAST_WORDS_S
-        # What the loop took itself becomes a connection only some turns later.
+        # What the loop took becomes a connection only some turns later.
         await asyncio.sleep(_SETTLE_S)
         while http is not None and http.connections and loop.time() < ends_at:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(_LOOK_AGAIN_S)
@@ -124,15 +130,16 @@ class WebServer:
 
 
 def _deafen(port: socket.socket) -> None:
-    """Let no further connection come about, so that none can between taking the last one and closing the port.
+    """Let no further connection begin, so that none can between taking the last one and closing the port.
 
-    Linux alone can: a filter that drops every packet to the port, but not those to connections that exist. Elsewhere,
-    or where it may not, there is a moment in which a connection is lost.
+    Linux alone can: a filter that drops what opens a connection, and nothing else. Elsewhere, or where it may not,
+    there is a moment in which a connection is lost.
     """
     if sys.platform == "linux":
-        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in _DROP_SYN))
         with contextlib.suppress(OSError):
-            port.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop_all)))
+            filter_ = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
+            port.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, filter_)
 
 
 def _accepted(port: socket.socket) -> list[socket.socket]:
@@ -159,4 +166,6 @@ class _Full(asyncio.Protocol):
         )
         if isinstance(transport, asyncio.WriteTransport):
             transport.write(head.encode() + body)
-        transport.close()
+            transport.write_eof()
+        # Closed with something unread it were reset, and nobody would read this.
+        asyncio.get_running_loop().call_later(_LINGER_S, transport.close)

@@ -46,7 +46,7 @@ async def test_a_port_that_is_taken_is_a_sentence() -> None:
 
 
 async def test_a_host_that_is_none_is_a_sentence() -> None:
-    with pytest.raises(WebError, match="no.such.host.invalid"):
+    with pytest.raises(WebError, match=r"no\.such\.host\.invalid"):
         async with server(host="no.such.host.invalid").open():
             pass
 
