@@ -76,6 +76,14 @@ def run(
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="How many they are.")] = 1,
     process: Annotated[int, typer.Option(min=0, help="Which of them this one is, from 0.")] = 0,
+    *,
+    keras_network: Annotated[
+        bool, typer.Option("--keras", help="Also keep the network as Keras has it, as network.keras.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew, even where a run was stopped on its way.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before what was on its way is thrown away.")] = False,
 ) -> None:
     """Train a model, calibrate, export and check it, and write it with its report and model card. Resumes."""
     if (coordinator is None) != (processes == 1) or process >= processes:
@@ -95,8 +103,23 @@ def run(
         version=version,
         processes=together,
         tensorboard=tensorboard,
+        keeps_keras=keras_network,
+        is_fresh=fresh and (yes or typer.confirm(f"Throw away how far a run of this in {work} had come?", abort=True)),
     )
     run_(options, config=_config(preset, config, weights))
+
+
+@app.command()
+def classify(
+    model: Annotated[Path, typer.Argument(help="The model directory.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """What a model says of single pictures. Exit status 1 when not one of them can be read."""
+    from training.classify import classify as classify_  # noqa: PLC0415 (so that --help answers at once)
+
+    classify_(model, pictures, is_json=as_json)
 
 
 @app.command()

@@ -23,6 +23,10 @@ STORED_SHAPE = (180, 320)
 """Height and width of a stored frame; a network cannot see more than it."""
 
 
+ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "silu", "swish", "tanh")
+"""Of `keras.activations`, what dense layers may have."""
+
+
 class Balance(StrEnum):
     """What is done about games of which there is more than of others."""
 
@@ -152,6 +156,8 @@ class Head:
         _at_least("head.units", self.units, 1)
         _at_least("head.l2", self.l2, 0.0)
         _share("head.dropout", self.dropout)
+        if self.activation not in ACTIVATIONS:
+            raise TrainingError(f"There is no activation {self.activation!r}; there are: {', '.join(ACTIVATIONS)}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,6 +51,7 @@ class Trained:
         story: for report and card; its `agreement` is filled in.
         files: name to content, beside network, report, card and golden set.
         golden: frames that stay with the model; may be none.
+        keeps_keras: whether the model directory also holds this network.
         compared: uint8[n, 180, 320, 3]: on which the exported network must say what this one does.
     """
 
@@ -60,6 +61,7 @@ class Trained:
     files: dict[str, bytes]
     golden: tuple[GoldenFrame, ...]
     compared: npt.NDArray[np.uint8]
+    keeps_keras: bool = False
 
 
 class _Draft(BaseModel):
@@ -84,6 +86,11 @@ def finish(trained: Trained, *, out: Path, console: Console) -> None:
     network, agreement = _exported(trained.network, trained.compared, trained.manifest, console)
     story = replace(trained.story, agreement=agreement)
     pages = {"report.html": html(story).encode(), "README.md": model_card(story).encode()}
+    if trained.keeps_keras:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / _NETWORK
+            trained.network.save(path)
+            pages[_NETWORK] = path.read_bytes()
     _write(out, network, trained.manifest, {**trained.files, **pages}, trained.golden, console)
 
 

@@ -68,6 +68,8 @@ class RunOptions:
         version: of the model.
         processes: that train together; None for this one alone.
         tensorboard: a folder for TensorBoard's logs; None for none.
+        keeps_keras: whether the model directory also holds the network as Keras has it.
+        is_fresh: whether to begin anew where a run was stopped on its way.
     """
 
     data: Path
@@ -78,6 +80,8 @@ class RunOptions:
     version: str = "gamespotter-1"
     processes: Processes | None = None
     tensorboard: Path | None = None
+    keeps_keras: bool = False
+    is_fresh: bool = False
 
 
 def run(options: RunOptions, *, config: TrainConfig) -> None:
@@ -105,6 +109,8 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
     frames = prepared.frames
     split = split_of(frames, is_tested=measured is None)
     on_the_way = options.work / "runs" / _fingerprint(prepared, split)
+    if options.is_fresh and devices.is_first:
+        shutil.rmtree(on_the_way, ignore_errors=True)
     table = GenreTable.bundled()
     genres = table.learnable(frames.games)
 
@@ -199,6 +205,7 @@ def run(options: RunOptions, *, config: TrainConfig) -> None:
             story=story,
             files=files,
             golden=_golden(prepared, split),
+            keeps_keras=options.keeps_keras,
             compared=np.stack([frames.picture(row) for row in _sample(len(frames))]),
         ),
         out=options.out,
