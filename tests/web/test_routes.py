@@ -372,9 +372,7 @@ async def test_about_to_end_it_lets_a_body_come_before_it_hangs_up() -> None:
     async with bench() as web:
         web.health.stops = True
         reader, writer = await raw(web)
-        writer.write(
-            b"POST /v1/game HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
-        )
+        writer.write(b"POST /v1/game HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n")
         await writer.drain()
         await asyncio.sleep(0.1)
         writer.write(b'{"channel": "abcde"}')
