@@ -152,7 +152,13 @@ def fit(
                 # The phase before ended on some epoch; what it found best is where this one begins, as it did then.
                 network.tail.set_weights(checkpoint.best_weights())
             network.tail.fit(
-                batches, initial_epoch=done, epochs=_epochs_of(phase, config), callbacks=callbacks, verbose=0
+                batches,
+                initial_epoch=done,
+                epochs=_epochs_of(phase, config),
+                callbacks=callbacks,
+                # Else Keras asks for the batches in an order that depends on what was drawn in this process before.
+                shuffle=False,
+                verbose=0,
             )
         state = checkpoint.state
     network.tail.set_weights(checkpoint.best_weights())
