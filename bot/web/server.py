@@ -59,14 +59,10 @@ class WebServer:
         """
         self._runner = web.AppRunner(
             application,
-            keepalive_timeout=idle_s,
-            lingering_time=_LINGER_S,
             # Whoever had asked before has had all the time there is.
             shutdown_timeout=_CUT_S,
-            # A few bytes of gzip can be a gigabyte.
-            auto_decompress=False,
-            access_log=None,
         )
+        self._idle_s = idle_s
         self._host = host
         self._port = port
         self._most = connections
@@ -126,7 +122,17 @@ class WebServer:
 
     def _protocol(self) -> asyncio.Protocol:
         http = self._runner.server
-        return http() if http is not None and len(http.connections) < self._most else _Full()
+        if http is None or len(http.connections) >= self._most:
+            return _Full()
+        return _Connection(
+            http,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._idle_s,
+            lingering_time=_LINGER_S,
+            # A few bytes of gzip can be a gigabyte.
+            auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type]  # as AppRunner takes it
+        )
 
 
 def _deafen(port: socket.socket) -> None:
@@ -151,6 +157,31 @@ def _accepted(port: socket.socket) -> list[socket.socket]:
             connection.setblocking(False)  # noqa: FBT003 - the library's own
             found.append(connection)
     return found
+
+
+class _Connection(web.RequestHandler):
+    """Answers what is no HTTP in a sentence, too; and does not fill the log with what strangers send."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - repeats what was sent
+    ) -> web.StreamResponse:
+        """What is answered when there is no request to be answered, or no answer to be sent."""
+        if status >= 500:
+            log.error("a request failed", exc_info=exc)
+        else:
+            log.info("what %s sent is not HTTP: %s", request.remote, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        refusal = refusals.failed() if status >= 500 else refusals.Refusal(status, "This is no request of HTTP/1.1.")
+        response = refusals.to_response(refusal)
+        response.force_close()
+        return response
 
 
 class _Full(asyncio.Protocol):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 
 import pytest
@@ -58,3 +60,26 @@ async def test_it_is_served_on_ipv6_too() -> None:
             assert serving.url.startswith("http://[::1]:")
     except WebError:
         pytest.skip("this machine has no IPv6")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\x01 / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET / HTTP/1.1\r\nA: " + b"x" * 9000 + b"\r\n\r\n",
+    ],
+    ids=["method", "TLS", "head"],
+)
+async def test_what_is_no_http_is_told_so_in_json(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    serving = server()
+    async with serving.open():
+        host, _, port = serving.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent + b"\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+
+    assert b" 400 " in head.splitlines()[0]
+    assert json.loads(body) == {"success": False, "error": "This is no request of HTTP/1.1."}
+    assert "Traceback" not in caplog.text
