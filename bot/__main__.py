@@ -26,6 +26,7 @@ from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
 from bot.crawl import crawl
 from bot.doctor import doctor
+from bot.health import health
 from bot.keeping import data, db
 from bot.models import models
 from bot.rereading import Rereading
@@ -63,6 +64,7 @@ app.add_typer(models, name="models")
 app.command()(authorise)
 app.command()(crawl)
 app.command()(doctor)
+app.command()(health)
 app.command()(worker)
 
 
@@ -159,6 +161,11 @@ async def _console(settings: Settings) -> None:
         await ConsoleChat(words=settings.commands.words).run(service.handle)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What ``gamespotter`` and ``python -m bot`` run."""
     with contextlib.suppress(BrokenPipeError):
         app()
+
+
+if __name__ == "__main__":
+    main()

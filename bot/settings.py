@@ -153,6 +153,11 @@ class ModelSettings(_Section):
     games_lost_at_most: Annotated[int, Field(ge=0, le=10_000)] = 0
     announced_in: tuple[ChatPlace, ...] = ()
 
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _is_the_starter_model(cls, directory: object) -> object:
+        return STARTER_MODEL if directory == "" else directory
+
     @field_validator("registry", mode="before")
     @classmethod
     def _may_be_empty(cls, registry: object) -> object:

@@ -20,7 +20,7 @@
     │   └── DirectoryRefused    it does not accept our credentials
     ├── ChatProblem             a chat platform cannot be used
     │   └── ChatRefused         it does not accept our credentials, or what we want to hear
-    ├── WebError                HTTP cannot be served
+    ├── WebError                HTTP cannot be served, or the running bot not be asked over it
     ├── SettingsError           bot.toml or the environment holds a mistake
     ├── DataSetError            a data set that cannot be trained or tested on
     └── TrainingError           training itself could not go on
@@ -128,7 +128,7 @@ class ChatRefused(ChatProblem):
 
 
 class WebError(GameSpotterError):
-    """HTTP cannot be served; the message is one sentence."""
+    """HTTP cannot be served, or the running bot not be asked over it; the message is one sentence."""
 
 
 class SettingsError(GameSpotterError):
