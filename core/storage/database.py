@@ -103,8 +103,10 @@ class Database:
         else:
             reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             writing = self._engine.execution_options(isolation_level="READ COMMITTED")
+        alone = self._engine if self.is_embedded else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._read_session = async_sessionmaker(reading, expire_on_commit=False)
         self._write_session = async_sessionmaker(writing, expire_on_commit=False)
+        self._lone_session = async_sessionmaker(alone, expire_on_commit=False)
 
     @classmethod
     def at(cls, url: str) -> Self:
@@ -200,6 +202,14 @@ class Database:
             if one_at_a_time and not self.is_embedded:
                 await session.execute(_lock(_WRITER_LOCK))
             yield session
+
+    def one_statement(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """For one statement that is a transaction by itself: on PostgreSQL nothing else is sent, in one round trip.
+
+        Raises:
+            StorageError: the database cannot be used. What the caller raises itself passes through, but OSError.
+        """
+        return self._transaction(self._lone_session)
 
     def insert(self, table: type[Table]) -> SqliteInsert | PostgresqlInsert:
         """An INSERT that knows ON CONFLICT."""

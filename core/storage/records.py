@@ -737,6 +737,23 @@ class ModelAnswer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Replica:
+    """A process that shares the chats with others.
+
+    Attributes:
+        id: names it, and another one after each start.
+        is_leaving: whether it is about to end; the others are to take over what it serves.
+        serves: what it hears at present, as all replicas name it.
+        numbers: what it goes by where all must go by the same, as the number of shards.
+    """
+
+    id: str
+    is_leaving: bool = False
+    serves: frozenset[str] = frozenset()
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
     """From which revision to which a database was brought; ``before`` is None for an empty one."""
 

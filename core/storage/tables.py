@@ -12,6 +12,7 @@
 
     watches   tokens   audit   (of chats; they refer to nothing)
     model_answers              (what models are measured by; likewise)
+    replicas   turns   taken_events   cooldowns   (what processes agree on that share the chats; likewise)
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     CheckConstraint,
@@ -559,3 +561,58 @@ class AuditRow(Table):
     action: Mapped[str]
     subject: Mapped[str]
     detail: Mapped[Json] = mapped_column(JSON(none_as_null=True), nullable=True)
+
+
+class ReplicaRow(Table):
+    """A process that shares the chats with others, while it is heard of.
+
+    Attributes:
+        serves: what it hears at present, as all replicas name it.
+        numbers: what it goes by where all must go by the same.
+    """
+
+    __tablename__ = "replicas"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    joined_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    is_leaving: Mapped[bool]
+    serves: Mapped[list[str]] = mapped_column(JSON)
+    numbers: Mapped[dict[str, int]] = mapped_column(JSON)
+
+
+class TurnRow(Table):
+    """When something may be done next that all replicas together may do only so often."""
+
+    __tablename__ = "turns"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    next_at: Mapped[datetime]
+
+
+class TakenEventRow(Table):
+    """A message or interaction that one of the replicas has taken to answer."""
+
+    __tablename__ = "taken_events"
+    __table_args__ = (Index("ix_taken_events_at", "at"),)
+
+    event: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
+class CooldownRow(Table):
+    """When a person or a place asked last; on PostgreSQL the function ``gamespotter_ask`` of the migrations writes it.
+
+    Attributes:
+        asks: of a place, those that still count.
+        until: of a person, when the next ask is allowed; of a place, when the last one counts no more.
+        told: whether the first refusal has been told.
+    """
+
+    __tablename__ = "cooldowns"
+    __table_args__ = (Index("ix_cooldowns_until", "until"),)
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    asks: Mapped[list[datetime]] = mapped_column(ARRAY(UtcDateTime()).with_variant(JSON(), "sqlite"))
+    until: Mapped[datetime]
+    told: Mapped[bool]
