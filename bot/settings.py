@@ -1,12 +1,14 @@
 """bot.toml and the environment to frozen Settings, or all mistakes at once.
 
-``[section] key`` of bot.toml is also ``GAMESPOTTER_SECTION__KEY`` in the environment, which wins. Secrets are read
-from the environment alone, and no sentence about a mistake repeats one.
+``[section] key`` of bot.toml is also ``GAMESPOTTER_SECTION__KEY`` in the environment, which wins, and the file
+``section__key`` of the folder that ``GAMESPOTTER_SECRETS`` names, which comes second. Secrets are read from these two
+alone, and no sentence about a mistake repeats one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -18,6 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,7 +31,7 @@ from rapidfuzz import fuzz, process
 from bot.commands.parser import COMMANDS, CommandWords, command_words_problem
 from bot.logs import LogFormat, LogLevel
 from bot.promotion import CanaryRules
-from bot.settings_places import PREFIX, SEPARATOR, SettingsPlaces, variable
+from bot.settings_places import PREFIX, SEPARATOR, SettingsPlaces, secret_files, variable
 from core.collection.picks import DEFAULT_NOT_GAMES
 from core.errors import SettingsError
 from core.streams.reference import TWITCH_URL_TEMPLATE, check_url_template
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 CONFIG_NAME = "bot.toml"
+SECRETS_VARIABLE = f"{PREFIX}SECRETS"
 DATABASE_NAME = "gamespotter.db"
 FRAMES_NAME = "frames"
 STARTER_MODEL = Path(__file__).parent.parent / "models" / "starter"
@@ -359,6 +363,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=SEPARATOR, extra="forbid", frozen=True)
     _file: ClassVar[Path | None] = None
+    _secrets: ClassVar[Path | None] = None
 
     streams: StreamsSettings = StreamsSettings()
     twitch: TwitchSettings = TwitchSettings()
@@ -393,11 +398,12 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library passes it by name
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file; what the caller passes wins over both."""
+        """The environment wins over secrets' files, these over bot.toml; what the caller passes wins over all."""
+        secrets = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=cls._secrets, secrets_prefix="")
         file = TomlConfigSettingsSource(settings_cls, toml_file=cls._file)
-        return init_settings, env_settings, file
+        return init_settings, env_settings, secrets, file
 
 
 def read_settings(path: Path | None) -> Settings:
@@ -417,8 +423,11 @@ def read_settings(path: Path | None) -> Settings:
     elif not path.is_file():
         raise SettingsError((f"There is no settings file {path}.",))
 
+    folder = Path(os.environ[SECRETS_VARIABLE]) if os.environ.get(SECRETS_VARIABLE) else None
+
     class FromFile(Settings):
         _file: ClassVar[Path | None] = path
+        _secrets: ClassVar[Path | None] = folder
 
     try:
         text = path.read_text(encoding="utf-8") if path is not None else ""
@@ -427,7 +436,7 @@ def read_settings(path: Path | None) -> Settings:
         raise SettingsError((f"{path} is not TOML: {error}.",)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError((f"{path} cannot be read: {error}.",)) from error
-    places = SettingsPlaces(path, text)
+    places = SettingsPlaces(path, text, secrets=_secrets_of(folder))
     problems = [*_secrets_in(written, places), *_unknown_variables(places)]
     settings: Settings | None = None
     try:
@@ -438,11 +447,28 @@ def read_settings(path: Path | None) -> Settings:
         # Its text names the section alone, and its cause repeats the value.
         section = re.search(r'field "(\w+)"', str(error))
         for name in _not_json(section[1] if section is not None else "", places):
-            problems.append(f"{name}: a list or a table is written as JSON in the environment, and this is none.")
+            problems.append(
+                f"{places.shown(name)}: a list or a table is written as JSON in the environment, and this is none."
+            )
     if problems or settings is None:
         # Not `from` the library's error, whose text repeats what was given.
         raise SettingsError(tuple(problems))
     return settings if path is None else _seen_from(path.parent, settings)
+
+
+def _secrets_of(folder: Path | None) -> dict[str, tuple[Path, str]]:
+    """The files of secrets by the variables that they stand for.
+
+    Raises:
+        SettingsError: they cannot be read.
+    """
+    try:
+        return secret_files(folder) if folder is not None else {}
+    except (OSError, UnicodeDecodeError) as error:
+        what = (error.strerror or "") if isinstance(error, OSError) else "it is not UTF-8"
+        named = error.filename if isinstance(error, OSError) and error.filename else folder
+        said = f"{named} cannot be read ({what}): {SECRETS_VARIABLE} names a folder with a file for each secret."
+        raise SettingsError((said,)) from None
 
 
 def _secrets_in(written: dict[str, Any], places: SettingsPlaces) -> Iterator[str]:
@@ -474,7 +500,7 @@ def _unknown_variables(places: SettingsPlaces) -> Iterator[str]:
         if section.lower() not in Settings.model_fields:
             nearest = _nearest(section.lower(), list(Settings.model_fields))
             hint = f"; did you mean {variable(nearest, key)}?" if nearest else "."
-            yield f"{name}: there is no such setting{hint}"
+            yield f"{places.shown(name)}: there is no such setting{hint}"
 
 
 def _not_json(section: str, places: SettingsPlaces) -> list[str]:

@@ -270,3 +270,65 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_settings(None).streams.frames = 3  # type: ignore[misc]
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("GAMESPOTTER_SECRETS", str(folder))
+    return folder
+
+
+def test_a_folder_may_hold_a_file_for_each_secret(secrets: Path) -> None:
+    (secrets / "discord__token").write_text("a token\n")
+    (secrets / "database__url").write_text("postgresql://bot:word@db/name\n")
+    (secrets / "twitch__client_secret").write_text("")
+
+    settings = read_settings(None)
+
+    assert settings.discord.token is not None
+    assert settings.discord.token.get_secret_value() == "a token"
+    assert settings.database.url == "postgresql://bot:word@db/name"
+    assert not settings.twitch.has_credentials
+
+
+def test_the_environment_wins_over_a_secrets_file_and_that_over_the_settings_file(
+    tmp_path: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (secrets / "twitch__client_id").write_text("of the secrets")
+    assert read(tmp_path, '[twitch]\nclient_id = "of the file"').twitch.client_id == "of the secrets"
+
+    monkeypatch.setenv("GAMESPOTTER_TWITCH__CLIENT_ID", "of the environment")
+    assert read(tmp_path, '[twitch]\nclient_id = "of the file"').twitch.client_id == "of the environment"
+
+
+def test_a_mistake_in_a_secrets_file_is_named_by_the_file_and_does_not_repeat_it(tmp_path: Path, secrets: Path) -> None:
+    (secrets / "discord__tokn").write_text("a token")
+    (secrets / "web__token").write_text("short word")
+    (secrets / "diskord__token").write_text("a token")
+    (secrets / "other-programs-secret").write_text("is left alone")
+
+    said = "\n".join(problems(tmp_path, ""))
+
+    assert f"{secrets / 'discord__tokn'}: [discord] tokn: there is no such setting; did you mean 'token'?" in said
+    assert f"{secrets / 'web__token'}: [web] token: A token must have 16 characters" in said
+    assert f"{secrets / 'diskord__token'}: there is no such setting; did you mean GAMESPOTTER_DISCORD__TOKEN?" in said
+    assert "a token" not in said
+    assert "short" not in said
+    assert "other" not in said.replace("other.toml", "")
+
+
+def test_secrets_that_cannot_be_read_are_a_sentence(
+    tmp_path: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (secrets / "discord__token").write_bytes(b"\xff\xfe")
+    (said,) = problems(tmp_path, "")
+    assert "cannot be read (it is not UTF-8)" in said
+
+    monkeypatch.setenv("GAMESPOTTER_SECRETS", str(tmp_path / "elsewhere"))
+    (said,) = problems(tmp_path, "")
+    assert said.startswith(f"{tmp_path / 'elsewhere'} cannot be read (No such file or directory): GAMESPOTTER_SECRETS")
+
+    monkeypatch.setenv("GAMESPOTTER_SECRETS", "")
+    assert read_settings(None).discord.token is None
