@@ -32,9 +32,12 @@ from bot.following import ModelFollower, first_model
 from bot.languages.sentences import languages
 from bot.model_news import MODELS_CHANGED, ModelNews
 from bot.nightly import COLLECTION, Nightly
+from bot.quick_questions import QuickQuestions
 from bot.recording import Recorder
+from bot.replicas import Replicas
 from bot.rereading import LIMITS, LOG_LEVEL, OFF, WEB_LIMITS
 from bot.schedule import Ending, Job, Schedule
+from bot.shared_cooldowns import SharedCooldowns
 from bot.twitch_addresses import detours
 from bot.watch import MismatchWatch
 from bot.worker import open_queue
@@ -53,6 +56,7 @@ from core.storage.catalogue import GameCatalogue
 from core.storage.database import Database
 from core.storage.flags import FlagStore
 from core.storage.frame_store import FolderFrameStore
+from core.storage.leases import CooldownStore, LeaseStore
 from core.storage.models import ModelStore
 from core.storage.nights import NightStore
 from core.storage.records import AcceptRule, RunState
@@ -68,10 +72,12 @@ if TYPE_CHECKING:
 
     from bot.canary import CountsTrials
     from bot.chat.platform import ChatPlatform, Handle
+    from bot.chat.sharing import Sharing
     from bot.chat.twitch_chat import TwitchAddresses
     from bot.chat.twitch_tokens import TokenVault
     from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
+    from bot.commands.service import LimitsAsks
     from bot.following import Answering, HearsOfModels, Refusal
     from bot.nightly import CarriesOutNights
     from bot.promotion import ModelsReport
@@ -90,6 +96,9 @@ _KEPT_PICTURES = 32
 """Of a quarter of a megabyte each."""
 
 _PICTURES_KEPT_S = 60.0
+
+_HANDING_OVER_S = 2.0
+"""That the other replicas have to take over what is heard here, before nothing more is taken."""
 
 _ANSWERS_S = 4.0
 """That askers have once the bot is told to stop; whoever is not answered by then is told to ask again later."""
@@ -114,6 +123,8 @@ class Storage:
     models: ModelStore
     tokens: TokenStore
     audit: AuditStore
+    leases: LeaseStore
+    cooldowns: CooldownStore
 
     async def prepare(self) -> None:
         """Make ready for use.
@@ -182,6 +193,8 @@ async def open_storage(settings: Settings, *, at_once: bool = True) -> AsyncIter
             models=ModelStore(database),
             tokens=TokenStore(database),
             audit=AuditStore(database),
+            leases=LeaseStore(database),
+            cooldowns=CooldownStore(database),
         )
         if at_once:
             await storage.prepare()
@@ -342,7 +355,7 @@ async def open_service(
         names=GameNames(AliasTable.bundled(), GameCatalogue(storage.database) if storage is not None else None),
         looks_at_once=limits.looks_at_once,
         looks_waiting=limits.looks_waiting,
-        cooldowns=cooldowns(settings),
+        cooldowns=cooldowns(settings, storage),
         off=settings.commands.off,
         records=recorder,
         declared=declared,
@@ -371,10 +384,20 @@ async def open_service(
                 recording.cancel()
 
 
-def cooldowns(settings: Settings) -> Cooldowns:
-    """Who may ask again when."""
+def cooldowns(settings: Settings, storage: Storage | None) -> LimitsAsks:
+    """Who may ask again when; of all replicas, where there may be several."""
     limits = settings.limits
-    return Cooldowns(user_s=limits.user_s, place_s=limits.place_s, place_asks=limits.place_asks)
+    own = Cooldowns(user_s=limits.user_s, place_s=limits.place_s, place_asks=limits.place_asks)
+    if storage is None or not settings.replicas.enabled:
+        return own
+    return SharedCooldowns(
+        storage.cooldowns,
+        own,
+        user_s=limits.user_s,
+        place_s=limits.place_s,
+        place_asks=limits.place_asks,
+        questions=QuickQuestions(),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -537,7 +560,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
         # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
         await news.marked(looking.answering)
         door = Door(_placed(service, settings), figures=figures)
-        platforms = {chat: _chat(chat, settings, storage, service, figures) for chat in chats}
+        replicas = await _replicas(settings, storage, holder)
+        platforms = {chat: _chat(chat, settings, storage, service, figures, replicas) for chat in chats}
         web = await _web(stack, settings, storage, looking, door, platforms, figures)
         async with asyncio.TaskGroup() as group:
             schedule = Schedule(storage.nights, jobs, holder=holder, figures=figures)
@@ -546,10 +570,14 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
                 group.create_task(news.run(platforms), name="news of models"),
                 group.create_task(storage.database.hear(MODELS_CHANGED, wake.set), name="notices of models"),
             ]
+            if replicas is not None:
+                staying.append(group.create_task(replicas.run(), name="replicas"))
             if canary is not None:
                 staying.append(group.create_task(canary.run(), name="canary"))
             if rereading is not None:
-                staying.append(group.create_task(rereading.run(partial(_take, service, web)), name="rereading"))
+                staying.append(
+                    group.create_task(rereading.run(partial(_take, service, storage, web)), name="rereading")
+                )
             if platforms:
                 watch = _watch(settings, storage, service, platforms, holder)
                 staying += [
@@ -558,6 +586,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
                 ]
             try:
                 await stop.wait()
+                if replicas is not None:
+                    await replicas.hand_over(within_s=_HANDING_OVER_S)
                 if web is not None:
                     web.stop()
                 await _drain(door, platforms.values(), web, schedule=staying[0])
@@ -566,10 +596,22 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
                     task.cancel()
 
 
-def _take(service: CommandService, web: Web | None, settings: Settings, changed: frozenset[Name]) -> None:
+async def _replicas(settings: Settings, storage: Storage, holder: str) -> Replicas | None:
+    """This process among those that share the chats; None where it is the only one."""
+    if not settings.replicas.enabled:
+        return None
+    replicas = Replicas(storage.leases, storage.database, holder=holder, lease_s=settings.replicas.lease_s)
+    # The chats are to know at once what is theirs.
+    await replicas.beat()
+    return replicas
+
+
+def _take(
+    service: CommandService, storage: Storage, web: Web | None, settings: Settings, changed: frozenset[Name]
+) -> None:
     """Go by settings that changed."""
     if changed & LIMITS:
-        service.limit(cooldowns(settings))
+        service.limit(cooldowns(settings, storage))
     if changed & OFF:
         service.switch_off(settings.commands.off)
     if changed & LOG_LEVEL:
@@ -675,8 +717,15 @@ def chats_on(settings: Settings) -> tuple[str, ...]:
     return tuple(chat for chat, is_on in on.items() if is_on)
 
 
-def _chat(chat: str, settings: Settings, storage: Storage, service: CommandService, figures: Figures) -> ChatPlatform:
-    platform = _discord(settings, service) if chat == DISCORD else _twitch(settings, storage, figures)
+def _chat(
+    chat: str,
+    settings: Settings,
+    storage: Storage,
+    service: CommandService,
+    figures: Figures,
+    sharing: Sharing | None,
+) -> ChatPlatform:
+    platform = _discord(settings, service) if chat == DISCORD else _twitch(settings, storage, figures, sharing)
     figures.watch_chat(chat, lambda: platform.is_ready)
     return platform
 
@@ -716,7 +765,7 @@ def _drawing() -> Callable[[Answer, str], bytes]:
     return draw
 
 
-def _twitch(settings: Settings, storage: Storage, figures: Figures) -> ChatPlatform:
+def _twitch(settings: Settings, storage: Storage, figures: Figures, sharing: Sharing | None) -> ChatPlatform:
     from bot.chat.twitch_chat import TwitchChat  # noqa: PLC0415 - takes its time, and is not always wanted
 
     twitch = settings.twitch
@@ -728,6 +777,7 @@ def _twitch(settings: Settings, storage: Storage, figures: Figures) -> ChatPlatf
         channels=twitch.channels,
         operators=twitch.operators,
         addresses=twitch_addresses(settings),
+        sharing=sharing,
     )
     figures.watch_subscriptions(live=lambda: chat.live_subscriptions, wanted=lambda: chat.wanted_subscriptions)
     figures.watch_messages("said", lambda: chat.tally.said)

@@ -351,6 +351,13 @@ class WebSettings(_Section):
         return token
 
 
+class ReplicasSettings(_Section):
+    """``[replicas]``: several processes that share the chats over one PostgreSQL."""
+
+    enabled: bool = False
+    lease_s: Annotated[float, Field(ge=1, le=600)] = 15.0
+
+
 class LogSettings(_Section):
     """``[log]``: how a bot that stays writes down what it does."""
 
@@ -379,6 +386,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     collection: CollectionSettings = CollectionSettings()
     web: WebSettings = WebSettings()
+    replicas: ReplicasSettings = ReplicasSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -450,6 +458,9 @@ def read_settings(path: Path | None) -> Settings:
             problems.append(
                 f"{places.shown(name)}: a list or a table is written as JSON in the environment, and this is none."
             )
+    if settings is not None and settings.replicas.enabled and not settings.database.url.startswith("postgres"):
+        at = _at(places.place("replicas", "enabled"))
+        problems.append(f"{at}[replicas] enabled: replicas share a PostgreSQL; name it in [database] url.")
     if problems or settings is None:
         # Not `from` the library's error, whose text repeats what was given.
         raise SettingsError(tuple(problems))

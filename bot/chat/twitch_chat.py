@@ -26,6 +26,7 @@ from twitchio.exceptions import HTTPException, MessageRejectedError
 from twitchio.http import HTTPClient, Route
 
 from bot.chat.scrubbing import Scrubber
+from bot.chat.sharing import Alone
 from bot.chat.twitch_id import TwitchId
 from bot.chat.twitch_outbox import LONGEST_LINE, NotSaid, Outbox, Pace, Tally, account_window
 from bot.chat.twitch_socket import MOST_SUBSCRIPTIONS, EventSocket
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from bot.chat.platform import Handle
+    from bot.chat.sharing import Sharing
     from bot.chat.twitch_id import IdPatience, UserTokens
     from bot.chat.twitch_tokens import TokenVault
     from bot.commands.request import Command, Reply
@@ -52,6 +54,8 @@ Read: TypeAlias = "Callable[[str], Command | None]"
 _HELIX = "https://api.twitch.tv"
 _CHAT_MESSAGE = "channel.chat.message"
 _BATCH = 100
+_CONNECTIONS = 3
+"""That Twitch lets one account read chats over."""
 _LOGIN = re.compile(r"[a-z0-9_]{1,25}")
 _TOKEN_FAULTS = frozenset({"invalid access token", "invalid oauth token", "oauth token is missing"})
 _MODERATOR_BADGES = frozenset({"moderator", "lead_moderator"})
@@ -133,6 +137,7 @@ class TwitchChat:
         operators: Collection[str] = (),
         ignored: Collection[str] = KNOWN_BOTS,
         addresses: TwitchAddresses | None = None,
+        sharing: Sharing | None = None,
         pace: Pace | None = None,
         patience: TwitchPatience | None = None,
         id_patience: IdPatience | None = None,
@@ -148,6 +153,7 @@ class TwitchChat:
             operators: ids of the users whose own the bot is.
             ignored: logins of other bots, whose lines are no commands.
             addresses: for a stand-in of Twitch.
+            sharing: divides the channels among processes; None where there is but this one.
             pace: how fast messages may go out.
             patience: with Twitch.
             id_patience: with Twitch where it gives out tokens.
@@ -160,6 +166,7 @@ class TwitchChat:
         self._operators = frozenset(operators)
         self._ignored = frozenset(login.casefold() for login in ignored)
         self._addresses = addresses if addresses is not None else TwitchAddresses()
+        self._sharing: Sharing = sharing if sharing is not None else Alone()
         self._pace = pace if pace is not None else Pace()
         self._patience = patience if patience is not None else TwitchPatience()
         self._id_patience = id_patience
@@ -177,8 +184,8 @@ class TwitchChat:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a connection over which chats are read; which of them, is another question."""
-        return self._session is not None and self._session.is_connected
+        """Whether there is a connection over which chats are read, if any are to be; which, is another question."""
+        return self._session is not None and (self._session.is_connected or self._session.is_idle)
 
     @property
     def live_subscriptions(self) -> int:
@@ -228,7 +235,7 @@ class TwitchChat:
     async def announce(self, place: Place, reply: Reply) -> bool:
         """Say it in the channel, when it is its turn."""
         session = self._session
-        if session is None or place.platform != PLATFORM or reply.is_silent or not session.reads(place.id):
+        if session is None or place.platform != PLATFORM or reply.is_silent or not session.knows(place.id):
             return False
         return await session.outbox(place.id, place.channel or place.id).put(one_line(reply.text))
 
@@ -238,9 +245,11 @@ class TwitchChat:
             session = _Session(self, handle=handle, group=group, http=http, keeper=keeper, bot=bot)
             self._session = session
             self._outboxes.clear()
+            following = group.create_task(session.follow(), name="twitch-chat-sharing")
             try:
                 await session.stay()
             finally:
+                following.cancel()
                 await session.close()
 
     async def _granted(self, keeper: TokenKeeper) -> UserTokens:
@@ -296,6 +305,7 @@ class _Session:
         self.sockets: set[EventSocket] = set()
         self.answering: set[asyncio.Task[None]] = set()
         self.wanted: dict[str, str] = {}
+        self._known: dict[str, str] | None = None
         self._ids: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._as_user: set[str] = set()
@@ -313,8 +323,14 @@ class _Session:
     def is_connected(self) -> bool:
         return self._current_socket() is not None
 
-    def reads(self, channel_id: str) -> bool:
-        return channel_id in self._live_channels()
+    @property
+    def is_idle(self) -> bool:
+        """Whether all channels are other processes' to read."""
+        return bool(self._known) and not self.wanted
+
+    def knows(self, channel_id: str) -> bool:
+        """Whether the bot is in a channel, here or in another process."""
+        return channel_id in self._live_channels() or channel_id in (self._known or {}).keys() - self.wanted.keys()
 
     def _live_channels(self) -> set[str]:
         socket = self._current_socket()
@@ -360,6 +376,8 @@ class _Session:
         await self._learn_wanted()
         socket = self._current_socket()
         if socket is None:
+            if self.is_idle:
+                return
             socket = self._new_socket()
             await socket.open()
         else:
@@ -367,6 +385,27 @@ class _Session:
         missing = [id_ for id_ in self.wanted if id_ not in self._live_channels()]
         if missing:
             await self._subscribe_all(socket, missing[:MOST_SUBSCRIPTIONS])
+        for id_, subscription in tuple(socket.subscriptions.items()):
+            if self._chat._sharing.is_shared and subscription["condition"]["broadcaster_user_id"] not in self.wanted:
+                await self._unsubscribe(socket, id_)
+        if self.is_idle:
+            # Twitch lets few connections be.
+            await socket.close()
+
+    async def follow(self) -> None:
+        """Mend the subscriptions whenever other channels are this process's to read, until cancelled."""
+        sharing, pace, since = self._chat._sharing, self._chat._pace, 0
+        while True:
+            since = await sharing.changed(since)
+            # What all processes say counts together.
+            self._chat._account.change({pace.account_window_s: max(1, pace.account // sharing.count)})
+            if self._known is not None and self._mine(self._known) != self.wanted:
+                self._look.set()
+
+    def _mine(self, channels: dict[str, str]) -> dict[str, str]:
+        names = {_shared_name(id_): id_ for id_ in channels}
+        mine = self._chat._sharing.mine(names, among=_CONNECTIONS)
+        return {id_: channels[id_] for name, id_ in names.items() if name in mine}
 
     def _new_socket(self) -> EventSocket:
         patience = self._chat._patience
@@ -392,7 +431,8 @@ class _Session:
                 if login not in self._ids:
                     self._refuse(login, f"There is no channel {login} on Twitch.")
         named = {self._ids[login]: login for login in self._chat._channels if login in self._ids}
-        self.wanted = {**granted, **named}
+        self._known = {**granted, **named}
+        self.wanted = self._mine(self._known)
         if len(self.wanted) > MOST_SUBSCRIPTIONS:
             self._refuse("", f"Twitch lets a bot read {MOST_SUBSCRIPTIONS} channels; the rest are left out.")
 
@@ -440,6 +480,17 @@ class _Session:
             raise ChatProblem(f"The chat of {login} cannot be read just now ({type(error).__name__}).") from None
         self._refused.pop(channel_id, None)
 
+    async def _unsubscribe(self, socket: EventSocket, id_: str) -> None:
+        try:
+            await self._client.delete_eventsub_subscription(id_, token_for=self._bot.user_id)
+        except HTTPException as error:
+            if error.status != 404:
+                raise _passing("A chat that another process reads cannot be left just now", error.status) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            problem = f"A chat that another process reads cannot be left just now ({type(error).__name__})."
+            raise ChatProblem(problem) from None
+        socket.subscriptions.pop(id_, None)
+
     def _refuse(self, key: str, sentence: str) -> None:
         """Say once what does not work; it is tried again at the next look."""
         if self._refused.get(key) != sentence:
@@ -447,10 +498,12 @@ class _Session:
             _LOG.warning("%s", sentence)
 
     def _note_live(self) -> None:
-        live = self.live
-        if live < self._warned_at:
+        channels = self._live_channels()
+        self._chat._sharing.serves(PLATFORM, [_shared_name(id_) for id_ in channels])
+        live = len(channels)
+        if live < min(self._warned_at, len(self.wanted)):
             _LOG.warning("%d of %d channels' chats are read; it were %d.", live, len(self.wanted), self._warned_at)
-        elif live > self._warned_at:
+        elif live != self._warned_at:
             _LOG.info("%d of %d channels' chats are read.", live, len(self.wanted))
         self._warned_at = live
 
@@ -542,6 +595,8 @@ class _Session:
         return Role.MODERATOR if badges & _MODERATOR_BADGES else Role.VIEWER
 
     async def _answer(self, request: Request, message_id: str) -> None:
+        if not await self._chat._sharing.take(f"{PLATFORM}:{message_id}"):
+            return
         try:
             reply = await self._handle(request)
         except Exception:  # noqa: BLE001 - one command's mistake is not the other channels'
@@ -678,6 +733,10 @@ class _Http(ManagedHTTPClient):
             token = await self._keeper.renewed_app_token(token)
         route.update_headers({"Authorization": f"Bearer {token}"})
         return await HTTPClient.request(self, route)
+
+
+def _shared_name(channel_id: str) -> str:
+    return f"{PLATFORM}:{channel_id}"
 
 
 # What is believed of an answer

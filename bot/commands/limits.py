@@ -194,6 +194,10 @@ class Cooldowns:
         self._askers: TTLCache[str, _Pause] = TTLCache(remembered_askers, user_s, timer=self._clock)
         self._places: TTLCache[str, _Window] = TTLCache(remembered_places, place_s, timer=self._clock)
 
+    async def ask(self, asker: Asker, place: Place) -> Permission:
+        """Whether this person may ask here now; if so, it is counted."""
+        return self.check(asker, place, time.monotonic())
+
     def check(self, asker: Asker, place: Place, now: float) -> Permission:
         """Whether this person may ask here now; if so, it is counted.
 

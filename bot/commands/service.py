@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 
     from bot.commands.answer import EvidenceTile
     from bot.commands.flagging import Flagging
-    from bot.commands.limits import Cooldowns
+    from bot.commands.limits import Permission
     from bot.commands.naming import GameNames
     from bot.commands.parser import CommandWords
-    from bot.commands.request import Command, Place, Request
+    from bot.commands.request import Asker, Command, Place, Request
     from bot.commands.watching import Watching
     from bot.following import Refusal
     from bot.promotion import ModelsReport
@@ -187,6 +187,14 @@ class WritesAudit(Protocol):
         ...
 
 
+class LimitsAsks(Protocol):
+    """What the service needs of :class:`bot.commands.limits.Cooldowns`, or of those that several processes share."""
+
+    async def ask(self, asker: Asker, place: Place) -> Permission:
+        """Whether this person may ask here now; if so, it is counted."""
+        ...
+
+
 class CountsLooks(Protocol):
     """What the service needs of :class:`bot.figures.Figures`."""
 
@@ -234,7 +242,7 @@ class CommandService:
         names: GameNames,
         looks_at_once: int = 8,
         looks_waiting: int = 64,
-        cooldowns: Cooldowns | None = None,
+        cooldowns: LimitsAsks | None = None,
         off: Mapping[str, Sequence[str]] = MappingProxyType({}),
         records: KeepsRecords | None = None,
         declared: KnowsDeclared | None = None,
@@ -305,8 +313,8 @@ class CommandService:
         """Looks that have not begun."""
         return self._looks.waiting
 
-    def limit(self, cooldowns: Cooldowns) -> None:
-        """Go by these from now on; who asked when is forgotten."""
+    def limit(self, cooldowns: LimitsAsks) -> None:
+        """Go by these from now on; what they do not know of who asked when is forgotten."""
         self._cooldowns = cooldowns
 
     def switch_off(self, off: Mapping[str, Sequence[str]]) -> None:
@@ -319,7 +327,7 @@ class CommandService:
         if self._is_off(request.command, request.place):
             return Reply(text="", outcome=Outcome.OFF)
         if self._cooldowns is not None:
-            allowed = self._cooldowns.check(request.asker, request.place, time.monotonic())
+            allowed = await self._cooldowns.ask(request.asker, request.place)
             if isinstance(allowed, Wait):
                 text = wording.cooldown(allowed.seconds, language=language) if allowed.tell else ""
                 return Reply(text=text, private=True, outcome=Outcome.COOLDOWN)

@@ -118,6 +118,7 @@ class TwitchStandIn:
         app.router.add_get("/helix/users", self._users)
         app.router.add_get("/helix/eventsub/subscriptions", self._list)
         app.router.add_post("/helix/eventsub/subscriptions", self._subscribe)
+        app.router.add_delete("/helix/eventsub/subscriptions", self._unsubscribe)
         app.router.add_post("/helix/chat/messages", self._message)
         app.router.add_get("/ws", self._ws)
         self.server = TestServer(app)
@@ -370,6 +371,14 @@ class TwitchStandIn:
         session.subscriptions[id_] = channel
         row = self._subscription(id_, channel, session)
         return _json({"data": [row], "total": 1, "total_cost": 0, "max_total_cost": 10}, status=202)
+
+    async def _unsubscribe(self, request):
+        if not self._asker(request):
+            return _json(refusal(401, "Invalid OAuth token").body, status=401)
+        for session in self.sessions:
+            if session.subscriptions.pop(request.query["id"], None) is not None:
+                return web.Response(status=204)
+        return _json(refusal(404, "subscription not found").body, status=404)
 
     async def _message(self, request):
         asked = await request.json()
