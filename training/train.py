@@ -289,6 +289,9 @@ class _Judge(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             # The average is what is judged and kept; training itself goes on from where it was.
             optimizer.finalize_variable_values(self._tail.trainable_variables)
         self.weights = self._tail.get_weights()
+        if optimizer.use_ema:
+            # With JAX the model would now share the average's arrays, and lose them to whatever it is asked.
+            self._tail.set_weights(self.weights)
         logits = self._asked()
         if optimizer.use_ema:
             self._tail.set_weights(running)
