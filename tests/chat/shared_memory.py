@@ -52,17 +52,21 @@ class Memory:
     async def forget(self) -> None:
         self._ask()
 
-    async def tell(self, channel: str) -> None:  # noqa: ARG002
+    async def tell(self, channel: str) -> None:
         self._ask()
         for heard in self.hearing:
             heard()
 
-    async def hear(self, channel: str, heard: Callable[[], None]) -> None:  # noqa: ARG002
+    async def hear(self, channel: str, heard: Callable[[], None]) -> None:
         self.hearing.append(heard)
         try:
             await asyncio.Event().wait()
         finally:
             self.hearing.remove(heard)
+
+    def age(self, seconds: float) -> None:
+        """As if nobody had been heard of for so long."""
+        self.rows = {name: (row, at_s - seconds) for name, (row, at_s) in self.rows.items()}
 
     def kill(self, replica_id: str) -> None:
         """As if it had not been heard of for long."""
