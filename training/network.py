@@ -244,7 +244,7 @@ def _backbone(pretrained: Pretrained, size: tuple[int, int, int]) -> keras.Model
     make = getattr(keras.applications, name)
     source = weights if weights == "imagenet" else None
     try:
-        backbone: keras.Model = make(include_top=False, input_shape=size, weights=source, name=name.lower())
+        backbone: keras.Model = make(include_top=False, input_shape=size, weights=source)
         if weights not in {"imagenet", "none"}:
             backbone.load_weights(Path(weights))
     except FileNotFoundError as error:
@@ -259,4 +259,6 @@ def _backbone(pretrained: Pretrained, size: tuple[int, int, int]) -> keras.Model
         raise TrainingError(
             f"The pretrained weights of {name} cannot be downloaded; give a local file instead."
         ) from error
+    # Only now: some networks of Keras look their weights up by the name that they are given.
+    backbone.name = name.lower()
     return backbone
