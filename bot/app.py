@@ -725,12 +725,12 @@ def _chat(
     figures: Figures,
     sharing: Sharing | None,
 ) -> ChatPlatform:
-    platform = _discord(settings, service) if chat == DISCORD else _twitch(settings, storage, figures, sharing)
+    platform = _discord(settings, service, sharing) if chat == DISCORD else _twitch(settings, storage, figures, sharing)
     figures.watch_chat(chat, lambda: platform.is_ready)
     return platform
 
 
-def _discord(settings: Settings, service: CommandService) -> ChatPlatform:
+def _discord(settings: Settings, service: CommandService, sharing: Sharing | None) -> ChatPlatform:
     from bot.chat.discord_chat import DiscordChat  # noqa: PLC0415 - takes its time, and is not always wanted
 
     discord = settings.discord
@@ -745,6 +745,7 @@ def _discord(settings: Settings, service: CommandService) -> ChatPlatform:
         games=service.complete_games,
         draw=_drawing(),
         channel_url=settings.streams.url,
+        sharing=sharing,
         api_url=discord.api_url,
         gateway_url=discord.gateway_url,
     )

@@ -214,10 +214,10 @@ class Replicas:
             self._served[kind] = served
             self._soon.set()
 
-    def agreed(self, number: str, mine: int) -> int:
-        """A number that all go by: that of the oldest process that has one."""
-        told = [replica.numbers[number] for replica in self._living if number in replica.numbers]
-        agreed = told[0] if told else mine
+    def agreed(self, number: str, mine: int, *, insists: bool = False) -> int:
+        """A number that all go by: the highest of those who are here."""
+        told = [replica.numbers[number] for replica in (*self._living, self._me()) if number in replica.numbers]
+        agreed = max([*told, mine] if insists or not told else told)
         if self._numbers.get(number) != agreed:
             self._numbers[number] = agreed
             self._soon.set()

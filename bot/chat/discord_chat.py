@@ -27,6 +27,7 @@ from discord import app_commands
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from bot.chat import discord_commands, discord_views
+from bot.chat.sharing import Alone
 from bot.commands import wording
 from bot.commands.parser import CommandWords, parse_command
 from bot.commands.request import DEFAULT_LANGUAGE, Asker, FlagLook, Place, Reply, Request, Role
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from bot.chat.discord_views import Pressed, Shown
     from bot.chat.platform import Handle
+    from bot.chat.sharing import Sharing
     from bot.commands.answer import Answer
     from bot.commands.request import Command
 
@@ -68,10 +70,36 @@ _CLOSED_FOR_GOOD = {
     4012: "Discord does not speak this version of its interface any more; a newer discord.py is needed.",
     4013: "Discord does not know the intents that were asked for; a newer discord.py is needed.",
 }
+_WRONG_SHARDS = frozenset({4010, 4011})
+"""What the gateway closes with when there must be more shards."""
+
 _CONTENT_MISSING = (
     "The message-content intent is not granted to this bot in Discord's developer portal: "
     "commands with a prefix are only heard where the bot is mentioned. Slash commands are not touched by that."
 )
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Part:
+    """What one session hears, and that session.
+
+    Attributes:
+        name: of a shard, as all processes call it.
+        shard: the only one that it hears, and how many there are; None for all, where nobody shares them.
+        speaks_only: whether it hears nothing: with it one speaks where one has no shard.
+        client: the session, while there is one.
+        hears: whether it has been heard over it.
+        is_over: whether no other session is to follow.
+        task: what keeps a session up.
+    """
+
+    name: str = ""
+    shard: tuple[int, int] | None = None
+    speaks_only: bool = False
+    client: _Client | None = None
+    hears: bool = False
+    is_over: bool = False
+    task: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +148,7 @@ class DiscordChat:
         draw: Callable[[Answer, str], bytes] | None = None,
         channel_url: str = "https://www.twitch.tv/{channel}",
         limits: DiscordLimits | None = None,
+        sharing: Sharing | None = None,
         api_url: str | None = None,
         gateway_url: str | None = None,
     ) -> None:
@@ -138,6 +167,7 @@ class DiscordChat:
             draw: an answer and a language to the evidence mosaic, JPEG or WebP; called in a thread.
             channel_url: of a channel's page, with ``{channel}`` in it.
             limits: how patient to be.
+            sharing: divides the shards among processes; None where there is but this one.
             api_url: in place of ``https://discord.com/api/v10``.
             gateway_url: in place of ``wss://gateway.discord.gg/``.
         """
@@ -154,7 +184,12 @@ class DiscordChat:
         self._limits = limits if limits is not None else DiscordLimits()
         self._api_url = api_url
         self._gateway_url = gateway_url
-        self._client: _Client | None = None
+        self._sharing: Sharing = sharing if sharing is not None else Alone()
+        self._parts: dict[str, _Part] = {}
+        self._shards: int | None = None
+        self._at_once = 1
+        self._more_shards = False
+        self._redivide = asyncio.Event()
         self._handle: Handle | None = None
         self._answers: asyncio.TaskGroup | None = None
         self._under_way: set[asyncio.Task[None]] = set()
@@ -170,8 +205,11 @@ class DiscordChat:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all shards have a session."""
-        return self._client is not None and self._client.is_ready()
+        """Whether all shards, of those that are this process's, have a session."""
+        return bool(self._parts) and all(
+            part.client is not None and (part.client.user is not None if part.speaks_only else part.client.is_ready())
+            for part in self._parts.values()
+        )
 
     async def run(self, handle: Handle) -> None:
         """Take commands and answer them until the task is cancelled.
@@ -180,20 +218,28 @@ class DiscordChat:
             ChatRefused: Discord does not accept the token, or what the bot wants to hear.
         """
         self._handle = handle
+        refused: ChatRefused | None
         with _led_to(self._api_url, self._gateway_url), _in_sentences():
             async with asyncio.TaskGroup() as self._answers:
                 # Raised inside, it would come out wrapped in a group.
-                refused = await self._stay()
-        raise refused
+                if self._sharing.is_shared:
+                    refused = await self._share()
+                else:
+                    part = self._parts[""] = _Part()
+                    refused = await self._stay(part)
+        if refused is not None:
+            raise refused
 
     async def announce(self, place: Place, reply: Reply) -> bool:
         """Say something that nobody asked for just now."""
-        client = self._client
-        if client is None or client.user is None or reply.is_silent:
+        clients = [part.client for part in self._parts.values() if part.client is not None]
+        client = next((client for client in clients if client.user is not None), None)
+        if client is None or reply.is_silent:
             return False
         if place.platform != _NAME or not place.id.isdecimal():
             return False
-        guild = client.get_guild(int(place.server)) if place.server.isdecimal() else None
+        guilds = (one.get_guild(int(place.server)) for one in clients) if place.server.isdecimal() else iter(())
+        guild = next((guild for guild in guilds if guild is not None), None)
         language = guild.preferred_locale.value if guild is not None else DEFAULT_LANGUAGE
         shown = await self._shown(reply, language, with_text=True)
         try:
@@ -206,42 +252,127 @@ class DiscordChat:
 
     # Sessions
 
-    async def _stay(self) -> ChatRefused:
+    async def _share(self) -> ChatRefused:
+        """Hear the shards that are this process's, each over a session of its own; returns when Discord refuses us.
+
+        With one session for all of them, each that comes or goes would take the others down.
+        """
+        end: asyncio.Future[ChatRefused] = asyncio.get_running_loop().create_future()
+        speaker = _Part(speaks_only=True)
+        self._parts = {"": speaker}
+
+        async def stay(part: _Part) -> None:
+            refused = await self._stay(part)
+            if refused is not None and not end.done():
+                end.set_result(refused)
+
+        async with asyncio.TaskGroup() as group:
+            speaker.task = group.create_task(stay(speaker), name="discord")
+            dividing = [
+                group.create_task(self._divide(group, stay), name="discord shards"),
+                group.create_task(self._follow(), name="discord sharing"),
+            ]
+            try:
+                return await end
+            finally:
+                for task in (*dividing, *(part.task for part in self._parts.values())):
+                    if task is not None:
+                        task.cancel()
+
+    async def _follow(self) -> None:
+        since = 0
         while True:
+            since = await self._sharing.changed(since)
+            # What all processes ask counts together.
+            self._requests.gap_s = self._limits.request_gap_s * self._sharing.count
+            self._redivide.set()
+
+    async def _divide(self, group: asyncio.TaskGroup, stay: Callable[[_Part], Coroutine[Any, Any, None]]) -> None:
+        """Begin and end sessions as shards become this process's, and others'."""
+        while True:
+            await self._redivide.wait()
+            self._redivide.clear()
+            if self._shards is None:
+                continue
+            self._shards = shards = self._sharing.agreed("discord shards", self._shards)
+            named = {f"{_NAME}:{shard}/{shards}": shard for shard in range(shards)}
+            mine = self._sharing.mine(named.keys(), dealt=True)
+            for name in [name for name in self._parts if name and name not in mine]:
+                part = self._parts.pop(name)
+                part.is_over = True
+                group.create_task(self._leave(part), name=f"leaving {name}")
+            for name in sorted(mine - self._parts.keys(), key=lambda name: named[name]):
+                part = self._parts[name] = _Part(name=name, shard=(named[name], shards))
+                part.task = group.create_task(stay(part), name=name)
+            self._tell_what_is_heard()
+
+    async def _leave(self, part: _Part) -> None:
+        """End a session when its answers are given."""
+        if part.client is not None:
+            await part.client.close()
+        if part.task is not None:
+            part.task.cancel()
+
+    def heard(self, part: _Part) -> None:
+        """Something comes in over a session."""
+        part.hears = True
+        self._tell_what_is_heard()
+
+    def learn(self, *, shards: int, at_once: int) -> None:
+        """Go by what Discord says of shards, and of how many sessions may be begun at once.
+
+        How many there are is kept to while Discord takes it: each time that it is another, all sessions begin anew.
+        """
+        self._at_once = max(1, at_once)
+        if self._shards is None or self._more_shards:
+            self._shards = self._sharing.agreed("discord shards", shards, insists=self._more_shards)
+            self._more_shards = False
+            self._redivide.set()
+
+    def _tell_what_is_heard(self) -> None:
+        self._sharing.serves(_NAME, [part.name for part in self._parts.values() if part.hears])
+
+    async def _stay(self, part: _Part) -> ChatRefused | None:
+        while not part.is_over:
             attempts = AsyncRetrying(
                 retry=retry_if_exception(lambda e: isinstance(e, ChatProblem) and not isinstance(e, ChatRefused)),
                 wait=wait_random_exponential(multiplier=self._limits.first_wait_s, max=self._limits.longest_wait_s),
                 before_sleep=_say_why,
             )
             try:
-                await attempts(self._session)
+                await attempts(self._session, part)
             except ChatRefused as refused:
                 return refused
+        return None
 
-    async def _session(self) -> None:
+    async def _session(self, part: _Part) -> None:
         """One session from its start to its end; returns when it was a good one.
 
         Raises:
             ChatProblem: it did not come about, or did not last.
             ChatRefused: and never will.
         """
-        client = _Client(self, content=self._reads_messages)
+        client = _Client(self, part, content=self._reads_messages)
         try:
-            problem = await self._ended(client)
+            problem = await self._ended(client, part)
         finally:
-            self._client = None
+            part.client = None
+            part.hears = False
+            self._tell_what_is_heard()
+        if part.is_over:
+            return
         if isinstance(problem, ChatRefused) or not client.was_steady:
             raise problem
         log.warning("%s", problem)
 
-    async def _ended(self, client: _Client) -> ChatProblem:
+    async def _ended(self, client: _Client, part: _Part) -> ChatProblem:
         """Why a session ended, or did not begin."""
         try:
             async with client:
-                self._client = client
+                part.client = client
                 try:
                     # Resuming is the library's; whatever needs a new session is ours, with one back-off for all.
-                    await client.start(self._token, reconnect=False)
+                    await client.stay(self._token)
                 except asyncio.CancelledError:
                     client.drains = False
                     raise
@@ -258,6 +389,7 @@ class DiscordChat:
         except discord.ConnectionClosed as closed:
             if closed.code in _CLOSED_FOR_GOOD:
                 return ChatRefused(_CLOSED_FOR_GOOD[closed.code])
+            self._more_shards = self._more_shards or closed.code in _WRONG_SHARDS
             return ChatProblem(f"Discord ended the session with code {closed.code}.")
         except ChatProblem as problem:
             return problem
@@ -269,9 +401,12 @@ class DiscordChat:
             return ChatProblem(f"Discord was not understood: {type(error).__name__}.")
         return client.problem or ChatProblem("Discord ended the session.")
 
-    async def identify_turn(self) -> None:
+    async def identify_turn(self, shard_id: int) -> None:
         """Wait until a new session may be asked for."""
         await self._identifies.wait()
+        # A little more, because the way there takes now longer and now shorter.
+        gap_s = self._limits.identify_gap_s * 1.1
+        await self._sharing.turn(f"discord identify {shard_id % self._at_once}", gap_s=gap_s)
 
     async def request_turn(self, path: str) -> None:
         """Wait until a request may be sent. Discord counts those for interactions apart."""
@@ -288,11 +423,11 @@ class DiscordChat:
     def take(self, interaction: Pressed, command: Command, *, private: bool) -> None:
         """Answer a command, once."""
         if self._is_first(interaction.id):
-            self._start(self._answer(interaction, command, private=private))
+            self._start(self._answer(interaction, command, private=private), interaction.id)
 
     async def ask_for_game(self, interaction: Pressed, look: str) -> None:
         """Open the form for the right game, once."""
-        if self._is_first(interaction.id):
+        if self._is_first(interaction.id) and await self._is_mine(interaction.id):
             with _lost("form"):
                 await interaction.response.send_modal(
                     discord_views.right_game_form(look, language=interaction.locale.value)
@@ -304,7 +439,7 @@ class DiscordChat:
         look = discord_views.look_of(message) if ours else None
         if look is not None:
             await self.ask_for_game(interaction, look)
-        elif self._is_first(interaction.id):
+        elif self._is_first(interaction.id) and await self._is_mine(interaction.id):
             await self._tell(interaction, wording.label("no-answer-of-mine", language=interaction.locale.value))
 
     def take_form(self, interaction: Pressed) -> None:
@@ -318,7 +453,8 @@ class DiscordChat:
             self.take(interaction, FlagLook(look=look, game=game), private=True)
         elif self._is_first(interaction.id):
             # Blanks are no game; and no game would say that what was recognised is right.
-            self._start(self._tell(interaction, wording.label("form-title", language=interaction.locale.value)))
+            text = wording.label("form-title", language=interaction.locale.value)
+            self._start(self._tell(interaction, text), interaction.id)
 
     def take_message(self, message: discord.Message, *, me: int) -> None:
         """Answer a message, if it is a command."""
@@ -329,7 +465,11 @@ class DiscordChat:
             text = f"{self._words.prefix}{text}"
         command = parse_command(text, words=self._words)
         if command is not None and self._is_first(message.id):
-            self._start(self._answer_message(message, command))
+            self._start(self._answer_message(message, command), message.id)
+
+    async def completes(self, interaction: Pressed) -> bool:
+        """Whether suggestions are this process's to make."""
+        return await self._is_mine(interaction.id)
 
     async def suggestions(self, typed: str, *, games: bool) -> list[app_commands.Choice[str]]:
         """What may be typed on; nothing when that cannot be told just now."""
@@ -347,11 +487,21 @@ class DiscordChat:
         self._taken[event_id] = None
         return True
 
-    def _start(self, answering: Coroutine[Any, Any, None]) -> None:
+    async def _is_mine(self, event_id: int) -> bool:
+        """Whether no other process has taken it, which hears the same shard while that moves."""
+        return await self._sharing.take(f"{_NAME}:{event_id}")
+
+    def _start(self, answering: Coroutine[Any, Any, None], event_id: int) -> None:
+        async def once() -> None:
+            if await self._is_mine(event_id):
+                await answering
+            else:
+                answering.close()
+
         if self._answers is None:
             answering.close()
             return
-        task = self._answers.create_task(answering)
+        task = self._answers.create_task(once())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -480,7 +630,7 @@ class _Turns:
     """Lets one after the other go on, with a gap between them."""
 
     def __init__(self, gap_s: float) -> None:
-        self._gap_s = gap_s
+        self.gap_s = gap_s
         self._lock = asyncio.Lock()
         self._next_s = 0.0
 
@@ -488,7 +638,7 @@ class _Turns:
         """Return when it is one's turn."""
         async with self._lock:
             await asyncio.sleep(self._next_s - time.monotonic())
-            self._next_s = time.monotonic() + self._gap_s
+            self._next_s = time.monotonic() + self.gap_s
 
 
 class _ContentMissing(ChatProblem):
@@ -496,10 +646,12 @@ class _ContentMissing(ChatProblem):
 
 
 class _Client(discord.AutoShardedClient):
-    """One session of all shards; it hands on what comes in, and ends when it is not worth going on with."""
+    """One session of its shards; it hands on what comes in, and ends when it is not worth going on with."""
 
-    def __init__(self, chat: DiscordChat, *, content: bool) -> None:
+    def __init__(self, chat: DiscordChat, part: _Part, *, content: bool) -> None:
+        shards: Any = {} if part.shard is None else {"shard_ids": [part.shard[0]], "shard_count": part.shard[1]}
         super().__init__(
+            **shards,
             intents=discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=content),
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
@@ -511,6 +663,9 @@ class _Client(discord.AutoShardedClient):
         self.problem: ChatProblem | None = None
         self.drains = True
         self._chat = chat
+        self._part = part
+        self._has_turn: set[int] = set()
+        self._closing = asyncio.Event()
         self._ready_s: float | None = None
         self._launches: Counter[int] = Counter()
         self._hang_ups: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=chat.limits.hang_ups))
@@ -535,6 +690,14 @@ class _Client(discord.AutoShardedClient):
         trace.on_request_start.append(wait)
         return trace
 
+    async def stay(self, token: str) -> None:
+        """Be logged in, and hear what there is to hear, until closed or until that ends by itself."""
+        if self._part.speaks_only:
+            await self.login(token)
+            await self._closing.wait()
+        else:
+            await self.start(token, reconnect=False)
+
     # What the library calls before a session
 
     async def setup_hook(self) -> None:
@@ -543,24 +706,32 @@ class _Client(discord.AutoShardedClient):
             flags.gateway_message_content or flags.gateway_message_content_limited
         ):
             raise _ContentMissing(_CONTENT_MISSING)
-        starts = await self.fetch_session_start_limits()
-        if starts.remaining < 1:
+        shards, _, starts = await self.http.get_bot_gateway()
+        if starts["remaining"] < 1:
             # Discord changes the token of a bot that goes on.
             raise ChatProblem(
-                f"Discord allows no new session for another {starts.reset_after // 1000} s: too many were begun."
+                f"Discord allows no new session for another {starts['reset_after'] // 1000} s: too many were begun."
             )
+        self._chat.learn(shards=shards, at_once=starts["max_concurrency"])
         self.add_dynamic_items(discord_views.AnswerButton, discord_views.ChoiceSelect)
         if await discord_commands.sync_if_changed(self.tree):
             log.info("Discord was told of the commands, which had changed.")
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:  # noqa: ARG002
-        await self._chat.identify_turn()
+        if shard_id in self._has_turn:
+            self._has_turn.discard(shard_id)
+        else:
+            await self._chat.identify_turn(shard_id or 0)
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
         # The library tries for ever, every 5 s, and each time one call deeper.
         self._launches[shard_id] += 1
         if self._launches[shard_id] > self._chat.limits.connects:
             raise ChatProblem("Discord's gateway cannot be reached.")
+        if self._part.shard is not None and shard_id not in self._has_turn:
+            # Before it connects: with many shards in many processes a turn may be longer off than a connection lasts.
+            await self._chat.identify_turn(shard_id)
+            self._has_turn.add(shard_id)
         await super().launch_shard(gateway, shard_id, initial=initial)
 
     async def close(self) -> None:
@@ -568,8 +739,12 @@ class _Client(discord.AutoShardedClient):
             self.drains = False
             await self._chat.drained()
         await super().close()
+        self._closing.set()
 
     # What comes in
+
+    async def on_shard_connect(self, _: int) -> None:
+        self._chat.heard(self._part)
 
     async def on_ready(self) -> None:
         if self.is_closed():  # the library says so 2 s after the last server, whatever has happened since

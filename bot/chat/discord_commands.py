@@ -51,6 +51,10 @@ class TakesCommands(Protocol):
         """Open the form for the look that one of our own messages is from."""
         ...
 
+    async def completes(self, interaction: _Interaction) -> bool:
+        """Whether suggestions are this process's to make."""
+        ...
+
     async def suggestions(self, typed: str, *, games: bool) -> _Suggested:
         """What may be typed on."""
         ...
@@ -60,6 +64,7 @@ def tree(client: discord.Client, chat: TakesCommands, *, words: CommandWords, la
     """All commands that are on. None waits for its answer: it is taken, and acknowledged at once."""
     commands = _Tree(
         client,
+        chat=chat,
         languages=languages,
         allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
         allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),
@@ -181,9 +186,21 @@ async def sync_if_changed(commands: _Tree) -> bool:
 
 
 class _Tree(app_commands.CommandTree[Any]):
-    def __init__(self, client: discord.Client, *, languages: Sequence[str], **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        client: discord.Client,
+        *,
+        chat: TakesCommands,
+        languages: Sequence[str],
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(client, **options)
+        self._chat = chat
         self.languages = tuple(languages)
+
+    async def interaction_check(self, interaction: _Interaction, /) -> bool:
+        """Commands are taken one by one; suggestions are made before anything is known of them."""
+        return interaction.type is not discord.InteractionType.autocomplete or await self._chat.completes(interaction)
 
     async def on_error(self, interaction: _Interaction, error: app_commands.AppCommandError, /) -> None:
         """A command that Discord still shows although it is gone, or has other options by now."""

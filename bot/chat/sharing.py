@@ -54,12 +54,13 @@ class Sharing(Protocol):
         """
         ...
 
-    def agreed(self, number: str, mine: int) -> int:
-        """A number that all go by: that of the oldest process that has one.
+    def agreed(self, number: str, mine: int, *, insists: bool = False) -> int:
+        """A number that all go by: the highest of those who are here.
 
         Args:
             number: its name.
-            mine: what it is here where nobody is older.
+            mine: what it is to be where nobody has one yet.
+            insists: whether less than ``mine`` will not do.
         """
         ...
 
@@ -94,7 +95,7 @@ class Alone:
     def serves(self, kind: str, names: Collection[str]) -> None:
         """Nobody wants to know."""
 
-    def agreed(self, number: str, mine: int) -> int:  # noqa: ARG002
+    def agreed(self, number: str, mine: int, *, insists: bool = False) -> int:  # noqa: ARG002
         """Agreed."""
         return mine
 

@@ -141,7 +141,7 @@ async def test_an_event_is_answered_by_the_first_that_takes_it() -> None:
     assert [await a.take("twitch:m1"), await b.take("twitch:m1")] == [True, False]
 
 
-async def test_all_go_by_the_number_of_the_oldest() -> None:
+async def test_all_go_by_the_number_that_there_is_unless_it_will_not_do() -> None:
     memory = Memory()
     a, b = new(memory, "a"), new(memory, "b")
     assert a.agreed("shards", 4) == 4
@@ -152,6 +152,10 @@ async def test_all_go_by_the_number_of_the_oldest() -> None:
     memory.kill("a")
     await b.beat()
     assert b.agreed("shards", 6) == 4
+    assert b.agreed("shards", 6, insists=True) == 6
+    await b.beat()
+    await a.beat()
+    assert a.agreed("shards", 4) == a.agreed("shards", 5, insists=True) == 6
 
 
 async def test_only_so_many_of_the_oldest_hear_what_few_may() -> None:
