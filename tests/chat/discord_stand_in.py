@@ -172,7 +172,7 @@ class DiscordStandIn:
         self.gateway_refuses = 0
         self.close_on_identify: list[int] = []
         self.close_on_resume: list[int] = []
-        self.channels = [CHANNEL_ID]
+        self.servers = {GUILD_ID: [CHANNEL_ID]}
         self.commands: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, Any]] = []
         self.answers_checked = 0
@@ -232,19 +232,42 @@ class DiscordStandIn:
     def gateway_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/gateway-ws"
 
+    @property
+    def channels(self) -> list[int]:
+        return self.servers[GUILD_ID]
+
+    @channels.setter
+    def channels(self, channels: list[int]) -> None:
+        self.servers[GUILD_ID] = channels
+
+    def add_server_on(self, shard: int) -> int:
+        """A server more, which belongs to a shard; it has one channel."""
+        number = next(number for number in itertools.count(new_id(), 1 << 22) if (number >> 22) % self.shards == shard)
+        self.servers[number] = [new_id()]
+        return number
+
     # What people do
 
     async def slash(
-        self, name: str, *, person: Person | None = None, age_s: float = 0.0, where: str = "server", **options: Any
+        self,
+        name: str,
+        *,
+        person: Person | None = None,
+        age_s: float = 0.0,
+        where: str = "server",
+        server: int | None = None,
+        **options: Any,
     ) -> Asked:
         """A command of a person.
 
         With ``age_s`` it was on its way for so long; ``where`` may be ``dm``, or ``elsewhere``: a server that the bot
-        is no member of, by somebody who has it installed.
+        is no member of, by somebody who has it installed. With ``server`` all are told that hear its shard, which may
+        be nobody.
         """
-        await self.connected()
+        if server is None:
+            await self.connected()
         data = self._command_data(name, options)
-        return await self._interact(2, data, person=person, age_s=age_s, where=where)
+        return await self._interact(2, data, person=person, age_s=age_s, where=where, server=server)
 
     async def suggestions(self, name: str, *, person: Person | None = None, focused: str, **options: Any) -> list[str]:
         await self.connected()
@@ -295,20 +318,23 @@ class DiscordStandIn:
         channel_id: int = CHANNEL_ID,
         mentions_bot: bool = False,
         message_id: int | None = None,
+        server: int | None = None,
     ) -> dict[str, Any]:
         """A message of a person; its text is only told to a bot that may read it."""
         person = person or Person()
+        if server is not None:
+            channel_id = self.servers[server][0]
         message = self._message(message_id or new_id(), channel_id, person.user(), {"content": text})
         if mentions_bot:
             message["mentions"] = [user(BOT_ID, "GameSpotter", bot=True)]
         member = person.member()
         del member["user"], member["permissions"]
-        event = {**message, "guild_id": str(GUILD_ID), "member": member}
+        event = {**message, "guild_id": str(server or GUILD_ID), "member": member}
         self.messages[int(message["id"])] = message
-        session = await self.connected()
-        if not session.intents & MESSAGE_CONTENT and not mentions_bot:
-            event["content"] = ""
-        await self._dispatch(session, "MESSAGE_CREATE", event)
+        for session in [await self.connected()] if server is None else self.hearing(server):
+            if not session.intents & MESSAGE_CONTENT and not mentions_bot:
+                event["content"] = ""
+            await self._dispatch(session, "MESSAGE_CREATE", event)
         return event
 
     async def replies_to(
@@ -342,11 +368,15 @@ class DiscordStandIn:
     async def connected(self, *, count: int = 1, within_s: float = 10.0) -> Session:
         """The session of the first shard, as soon as ``count`` shards are there."""
 
-        def open_sessions() -> list[Session]:
-            return [one for one in self.sessions.values() if one.socket is not None and not one.socket.closed]
+        await self.until(lambda: len(self.open_sessions()) >= count, within_s=within_s)
+        return min(self.open_sessions(), key=lambda one: one.shard)
 
-        await self.until(lambda: len(open_sessions()) >= count, within_s=within_s)
-        return min(open_sessions(), key=lambda one: one.shard)
+    def open_sessions(self) -> list[Session]:
+        return [one for one in self.sessions.values() if one.socket is not None and not one.socket.closed]
+
+    def hearing(self, server: int) -> list[Session]:
+        """Those that are told what happens in a server."""
+        return [one for one in self.open_sessions() if one.shard[0] == (server >> 22) % one.shard[1]]
 
     async def hang_up(self, code: int) -> None:
         """Close every shard's connection; the sessions stay, to be resumed."""
@@ -436,9 +466,10 @@ class DiscordStandIn:
         message: dict[str, Any] | None = None,
         age_s: float = 0.0,
         where: str = "server",
+        server: int | None = None,
     ) -> Asked:
         person = person or Person()
-        session = await self.connected()
+        sessions = [await self.connected()] if server is None else self.hearing(server)
         number = new_id()
         asked = Asked(
             id=number,
@@ -493,7 +524,11 @@ class DiscordStandIn:
         elif where == "elsewhere":
             event["guild_id"] = event["guild"]["id"] = event["channel"]["guild_id"] = str(ELSEWHERE_ID)
             event["authorizing_integration_owners"] = {"1": str(person.id)}
-        await self._dispatch(session, "INTERACTION_CREATE", event)
+        elif server is not None:
+            event["guild_id"] = event["guild"]["id"] = event["channel"]["guild_id"] = str(server)
+            event["authorizing_integration_owners"] = {"0": str(server)}
+        for session in sessions:
+            await self._dispatch(session, "INTERACTION_CREATE", event)
         return asked
 
     async def _callback(self, request: web.Request) -> web.Response:
@@ -571,7 +606,7 @@ class DiscordStandIn:
     async def _create_message(self, request: web.Request) -> web.Response:
         channel_id = int(request.match_info["channel_id"])
         body = await self._body(request)
-        if channel_id not in self.channels:
+        if not any(channel_id in channels for channels in self.servers.values()):
             return self._error(404, 10003, "Unknown Channel")
         key = (channel_id, str(body.get("nonce")))
         if body.get("enforce_nonce") and key in self._nonces:
@@ -912,7 +947,11 @@ class DiscordStandIn:
         ready = {
             "v": 10,
             "user": {**_me(), "mfa_enabled": True, "verified": True, "email": None},
-            "guilds": [{"id": str(GUILD_ID), "unavailable": True}] if shard[0] == (GUILD_ID >> 22) % shard[1] else [],
+            "guilds": [
+                {"id": str(number), "unavailable": True}
+                for number in self.servers
+                if shard[0] == (number >> 22) % shard[1]
+            ],
             "session_id": session.id,
             "resume_gateway_url": self.gateway_url,
             "shard": list(shard),
@@ -920,8 +959,8 @@ class DiscordStandIn:
             "private_channels": [],
         }
         await self._dispatch(session, "READY", ready)
-        if ready["guilds"]:
-            await self._dispatch(session, "GUILD_CREATE", self._guild())
+        for guild in ready["guilds"]:
+            await self._dispatch(session, "GUILD_CREATE", self._guild(int(guild["id"])))
         self.sessions[session.id] = session
         self._changed.set()
 
@@ -950,7 +989,7 @@ class DiscordStandIn:
         if session.send is not None:
             await session.send(event)
 
-    def _guild(self) -> dict[str, Any]:
+    def _guild(self, guild_id: int) -> dict[str, Any]:
         def role(number: int, name: str, permissions: int) -> dict[str, Any]:
             return {
                 "id": str(number),
@@ -966,17 +1005,17 @@ class DiscordStandIn:
             }
 
         return {
-            "id": str(GUILD_ID),
+            "id": str(guild_id),
             "name": "A server",
             "owner_id": str(new_id()),
             "roles": [
-                role(GUILD_ID, "@everyone", SEND_MESSAGES),
+                role(guild_id, "@everyone", SEND_MESSAGES),
                 role(MODERATORS_ROLE_ID, "mods", MANAGE_MESSAGES),
                 role(OTHER_ROLE_ID, "helpers", SEND_MESSAGES),
             ],
             "channels": [
                 {"id": str(number), "type": 0, "name": "general", "position": 0, "permission_overwrites": []}
-                for number in self.channels
+                for number in self.servers[guild_id]
             ],
             "members": [{**Person(id=BOT_ID, name="GameSpotter").member(), "roles": []}],
             "member_count": 2,
