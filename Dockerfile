@@ -6,15 +6,18 @@
 ARG PYTHON_VERSION=3.13
 
 
-# The bot in an environment of its own, with all that it stands on in the versions of requirements.lock.
-FROM python:${PYTHON_VERSION}-slim AS bot-packed
+# The bot in an environment of its own, with all that it stands on in the versions of requirements.lock. It begins with the
+# larger image for its `strip`, and for what a machine needs for which a package has no wheel.
+FROM python:${PYTHON_VERSION} AS packed
+# docker build --build-arg EXTRAS=workers: for a crawl on several machines.
+ARG EXTRAS=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
 # Before the sources, so that wheels are fetched anew only when the list of them changes.
-RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["workers"], sep="\n")' > dependencies.txt \
+RUN python -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *(d for e in sys.argv[1:] for d in p["optional-dependencies"][e]), sep="\n")' ${EXTRAS} > dependencies.txt \
  && python -m pip wheel --wheel-dir /wheels --constraint requirements.lock --requirement dependencies.txt
 COPY README.md ./
 COPY bot bot
@@ -25,12 +28,27 @@ COPY models/starter models/starter
 RUN python -m pip wheel --wheel-dir /wheels --no-deps .
 # Without pip: nobody installs anything into a container that runs.
 RUN python -m venv --without-pip /opt/gamespotter \
- && python -m pip --python /opt/gamespotter/bin/python install --no-index --find-links /wheels "gamespotter[workers]"
+ && python -m pip --python /opt/gamespotter/bin/python install --no-index --find-links /wheels "gamespotter[${EXTRAS}]"
 
 
-FROM bot-packed AS training-packed
+# A fifth of that is never read: symbols for debuggers, the packages' own tests, what LiteRT has for telephones and
+# graphics cards, names of countries in all languages.
+FROM packed AS bot-packed
+WORKDIR /opt/gamespotter
+RUN rm --recursive lib/python*/site-packages/ai_edge_litert/aot \
+        lib/python*/site-packages/ai_edge_litert/libLiteRtWebGpuAccelerator.so \
+        lib/python*/site-packages/ai_edge_litert/tools \
+        lib/python*/site-packages/ai_edge_litert/vendors \
+        lib/python*/site-packages/pycountry/locales \
+ && find lib -type d -name tests -prune -exec rm --recursive {} + \
+ && find lib -type f '(' -name '*.so' -o -name '*.so.*' ')' -exec strip --strip-unneeded {} +
+# Loads every native library and runs the network: an image that cannot is not made.
+RUN bin/gamespotter doctor --offline
+
+
+FROM packed AS training-packed
 RUN python -m pip --python /opt/gamespotter/bin/python install --find-links /wheels --constraint requirements.lock \
-        "gamespotter[training,workers]"
+        "gamespotter[training]"
 
 
 # What both images that run have in common: a user who owns nothing but the folders that volumes are mounted on.

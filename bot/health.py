@@ -24,7 +24,7 @@ def health(
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer.")] = 5.0,
     config: ConfigOption = None,
 ) -> None:
-    """Ask the running bot whether its chats are connected, and database and model answer. Needs [web] enabled.
+    """Ask the running bot whether its chats are connected, and database and model answer. HTTP must be on.
 
     Ends with 0 when all is well, with 1 when something is not, and with 2 when HTTP is off or a setting is wrong.
     """

@@ -129,6 +129,7 @@ class Image:
     python: Path
     binds: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": BASE_PATH})
+    arguments: Mapping[str, str] = field(default_factory=dict)
     workdir: str = "/"
     user: str = "0:0"
     entrypoint: tuple[str, ...] = ()
@@ -157,7 +158,10 @@ class Image:
         """
         root = shlex.quote(str(self.root))
         lines = [f"mount --bind {root} {root}"]
-        lines += [f"mount --bind -o ro {shlex.quote(str(there))} {root}{here}" for here, there in self._machine.items()]
+        machine = {"/usr": Path("/usr"), "/usr/local": self.python}
+        if not read_only:
+            machine |= {str(path): path for path in self.binds}
+        lines += [f"mount --bind -o ro {shlex.quote(str(there))} {root}{here}" for here, there in machine.items()]
         lines += [f"mount --rbind {kernel} {root}{kernel}" for kernel in ("/proc", "/dev")]
         if read_only:
             lines.append(f"mount -t tmpfs -o size=256m,mode=1777 tmpfs {root}/tmp")
@@ -195,10 +199,6 @@ class Image:
         }
         return sum(found.values())
 
-    @property
-    def _machine(self) -> dict[str, Path]:
-        return {"/usr": Path("/usr"), "/usr/local": self.python, **{str(path): path for path in self.binds}}
-
 
 class Builder:
     """Builds the stages of a Dockerfile in a folder."""
@@ -231,7 +231,7 @@ class Builder:
             below = self.build(stage.base)
             root = self._folder / name
             subprocess.run(["cp", "--archive", str(below.root), str(root)], check=True)
-            image = replace(below, root=root)
+            image = replace(below, root=root, arguments={})
             for step in stage.steps:
                 image = self._after(step, image)
         self._built[name] = image
@@ -244,13 +244,17 @@ class Builder:
                 assert not step.flags, step.original
                 argv = value if step.json else ("/bin/sh", "-c", value[0])
                 print(f"RUN {value[0]:.100}", file=sys.stderr, flush=True)
-                subprocess.run(image.running(argv), check=True, env={}, stdout=sys.stderr)
+                subprocess.run(image.running(argv, environment=image.arguments), check=True, env={}, stdout=sys.stderr)
             case "COPY":
                 self._copy(step, image)
             case "ENV":
                 now = dict(image.environment)
                 now |= {key: expand(text, now) for key, text in pairs(value).items()}
                 return replace(image, environment=now)
+            case "ARG":
+                key, _, text = value[0].partition("=")
+                # Seen by the steps of this stage as it is by default.
+                return replace(image, arguments={**image.arguments, key: shlex.split(text)[0] if text else ""})
             case "LABEL":
                 return replace(image, labels={**image.labels, **pairs(value)})
             case "WORKDIR":
@@ -296,10 +300,10 @@ class Builder:
         return [each for each in found if is_sent(str(each.relative_to(self._context)), self._ignored)]
 
     def _base(self, name: str) -> Image:
-        """What stands for ``python:3.x-slim``."""
-        found = re.fullmatch(r"python:(\d+\.\d+)-slim", name)
+        """What stands for ``python:3.x`` and ``python:3.x-slim``."""
+        found = re.fullmatch(r"python:(\d+\.\d+)(?:-slim)?", name)
         assert found, f"Nobody here knows the base image {name}."
-        root = self._folder / "base-image"
+        root = self._folder / name.replace(":", "-")
         for folder in ("etc", "usr", "tmp", "var/tmp", "home", "root", "run", "opt", "proc", "dev", "mnt", "srv"):
             (root / folder).mkdir(parents=True)
         for link in ("bin", "sbin", "lib", "lib64"):
