@@ -128,8 +128,14 @@ def _exported(
 ) -> tuple[bytes, Agreement]:
     from training.litert import check, export  # noqa: PLC0415 (TensorFlow need not be there)
 
+    temperature, games = manifest.temperature, len(manifest.labels)
     network = export(model)
-    agreement = check(network, model, compared, temperature=manifest.temperature, games=len(manifest.labels))
+    try:
+        agreement = check(network, model, compared, temperature=temperature, games=games)
+    except TrainingError:
+        # A network that is very sure, as few data make it, magnifies what rounding does to its weights.
+        network = export(model, halved=False)
+        agreement = check(network, model, compared, temperature=temperature, games=games)
     console.print(agreement.told(), highlight=False)
     return network, agreement
 

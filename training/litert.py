@@ -46,17 +46,17 @@ class Agreement:
         )
 
 
-def export(model: keras.Model) -> bytes:
-    """A LiteRT network whose weights are float16 and whose batch size can be chosen when it is loaded."""
+def export(model: keras.Model, *, halved: bool = True) -> bytes:
+    """A LiteRT network whose batch size can be chosen when it is loaded.
+
+    Args:
+        model: to be exported.
+        halved: whether its weights become float16, which takes half the room.
+    """
+    half = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "network.tflite"
-        model.export(
-            path,
-            format="litert",
-            verbose=False,
-            optimizations=[tf.lite.Optimize.DEFAULT],
-            target_spec={"supported_types": [tf.float16]},
-        )
+        model.export(path, format="litert", verbose=False, **(half if halved else {}))
         return path.read_bytes()
 
 

@@ -21,6 +21,9 @@ from training.run import RunOptions, run
 if TYPE_CHECKING:
     from pathlib import Path
 
+# On a busy machine TensorFlow takes minutes for what follows.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def trained(tiny_data: Path, tiny_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
@@ -53,7 +56,12 @@ def test_report_card_log_and_configuration_lie_beside_it(trained: Artifact, tiny
     report = (trained.directory / "report.html").read_text()
     assert "data:image/png;base64," in report
     assert 'src="http' not in report
-    for heading in ("The surest mistakes", "What it looks at", "How sure, and how often right", "What training changes"):
+    for heading in (
+        "The surest mistakes",
+        "What it looks at",
+        "How sure, and how often right",
+        "What training changes",
+    ):
         assert heading in report
     assert json.loads((trained.directory / "config.json").read_text())["network"]["name"] == "MobileNetV2"
 
