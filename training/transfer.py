@@ -1,4 +1,4 @@
-"""What the transfer presets have in common: a pretrained network, its head alone first, then more at a tenth of that."""
+"""What the transfer presets have in common: a pretrained network, its head alone first, then more at a tenth of it."""
 
 from __future__ import annotations
 
