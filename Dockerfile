@@ -32,7 +32,7 @@ RUN python -m venv --without-pip /opt/gamespotter \
 
 
 # A fifth of that is never read: symbols for debuggers, the packages' own tests, what LiteRT has for telephones and
-# graphics cards, names of countries in all languages.
+# graphics cards, names of countries in all languages, how numbers are written in languages that the bot does not speak.
 FROM packed AS bot-packed
 WORKDIR /opt/gamespotter
 RUN rm --recursive lib/python*/site-packages/ai_edge_litert/aot \
@@ -40,6 +40,7 @@ RUN rm --recursive lib/python*/site-packages/ai_edge_litert/aot \
         lib/python*/site-packages/ai_edge_litert/tools \
         lib/python*/site-packages/ai_edge_litert/vendors \
         lib/python*/site-packages/pycountry/locales \
+ && find lib/python*/site-packages/babel/locale-data -name '*.dat' ! -name root.dat ! -name 'de*' ! -name 'en*' -delete \
  && find lib -type d -name tests -prune -exec rm --recursive {} + \
  && find lib -type f '(' -name '*.so' -o -name '*.so.*' ')' -exec strip --strip-unneeded {} +
 # Loads every native library and runs the network: an image that cannot is not made.
