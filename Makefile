@@ -1,6 +1,7 @@
 # make demo       a pocket Twitch and a terminal chat to ask in
 # make test       everything that checks the project
 # make test-jax   training with JAX alone, in .venv-jax, which has no TensorFlow
+# make test-package   the wheel and the Dockerfile: installed, built and run as an operator would
 # Each sets up what it needs first.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ JAX_VENV := .venv-jax
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: demo test test-jax check format starter lock clean
+.PHONY: demo test test-jax test-package check format starter lock clean
 
 demo: $(VENV)/.bot
 	@$(BIN)/python -m demo play
@@ -19,6 +20,9 @@ test: check
 
 test-jax: $(JAX_VENV)/.all
 	@KERAS_BACKEND=jax $(JAX_VENV)/bin/python -m pytest tests/jax tests/training/test_look.py
+
+test-package: $(VENV)/.all
+	@GAMESPOTTER_TEST_PACKAGE=1 $(BIN)/python -m pytest tests/packaging tests/test_packaging.py
 
 # What `make test` checks before the tests: form, types and who imports whom.
 check: $(VENV)/.all
