@@ -1,5 +1,6 @@
 # make demo       a pocket Twitch and a terminal chat to ask in
 # make test       everything that checks the project
+# make test-slow  tests that take minutes: three replicas of the bot, one of which is killed
 # make test-jax   training with JAX alone, in .venv-jax, which has no TensorFlow
 # make test-package   the wheel and the Dockerfile: installed, built and run as an operator would
 # Each sets up what it needs first.
@@ -10,13 +11,16 @@ JAX_VENV := .venv-jax
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: demo test test-jax test-package check format starter lock clean
+.PHONY: demo test test-slow test-jax test-package check format starter lock clean
 
 demo: $(VENV)/.bot
 	@$(BIN)/python -m demo play
 
 test: check
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-slow: $(VENV)/.all
+	@$(BIN)/python -m pytest -m slow
 
 test-jax: $(JAX_VENV)/.all
 	@KERAS_BACKEND=jax $(JAX_VENV)/bin/python -m pytest tests/jax tests/training/test_look.py

@@ -97,8 +97,12 @@ _KEPT_PICTURES = 32
 
 _PICTURES_KEPT_S = 60.0
 
-_HANDING_OVER_S = 2.0
-"""That the other replicas have to take over what is heard here, before nothing more is taken."""
+_HANDING_OVER_S = 5.8
+"""That the other replicas have to take over what is heard here, before nothing more is taken: Discord lets a shard's
+next session begin within 5.5. What it takes is taken from what comes after, of which there is hardly anything then."""
+
+_ENDING_S = 9.0
+"""For all of it."""
 
 _ANSWERS_S = 4.0
 """That askers have once the bot is told to stop; whoever is not answered by then is told to ask again later."""
@@ -586,11 +590,13 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
                 ]
             try:
                 await stop.wait()
+                loop = asyncio.get_running_loop()
+                ends_at = loop.time() + _ENDING_S
                 if replicas is not None:
                     await replicas.hand_over(within_s=_HANDING_OVER_S)
                 if web is not None:
                     web.stop()
-                await _drain(door, platforms.values(), web, schedule=staying[0])
+                await _drain(door, platforms.values(), web, schedule=staying[0], within_s=ends_at - loop.time())
             finally:
                 for task in staying:
                     task.cancel()
@@ -647,15 +653,22 @@ async def _web(
 
 
 async def _drain(
-    door: Door, platforms: Collection[ChatPlatform], web: Web | None, *, schedule: asyncio.Task[None]
+    door: Door,
+    platforms: Collection[ChatPlatform],
+    web: Web | None,
+    *,
+    schedule: asyncio.Task[None],
+    within_s: float,
 ) -> None:
     """Finish what was taken; what is not finished in time is cancelled by the caller."""
+    longest_s = _ANSWERS_S + _LAST_WORDS_S
+    within_s = min(within_s, longest_s)
     try:
-        async with asyncio.timeout(_ANSWERS_S + _LAST_WORDS_S), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
             group.create_task(_ended(schedule), name="what is due")
             if web is not None:
                 group.create_task(web.drained(), name="HTTP")
-            await door.close(within_s=_ANSWERS_S)
+            await door.close(within_s=_ANSWERS_S * within_s / longest_s)
             for platform in platforms:
                 group.create_task(platform.drained(), name=platform.name)
     except TimeoutError:

@@ -272,12 +272,11 @@ class DiscordChat:
                 group.create_task(self._divide(group, stay), name="discord shards"),
                 group.create_task(self._follow(), name="discord sharing"),
             ]
-            try:
-                return await end
-            finally:
-                for task in (*dividing, *(part.task for part in self._parts.values())):
-                    if task is not None:
-                        task.cancel()
+            refused = await end
+            for task in (*dividing, *(part.task for part in self._parts.values())):
+                if task is not None:
+                    task.cancel()
+        return refused
 
     async def _follow(self) -> None:
         since = 0
@@ -738,8 +737,22 @@ class _Client(discord.AutoShardedClient):
         if self.drains:
             self.drains = False
             await self._chat.drained()
-        await super().close()
+        # To its end, however often it is cancelled: else connections would stay open.
+        closing = asyncio.create_task(super().close(), name="discord closes")
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as error:
+                cancelled = error
         self._closing.set()
+        if cancelled is not None:
+            raise cancelled
+        closing.result()
+
+    async def __aexit__(self, *_: object) -> None:
+        # The library's waits for a close under way in such a manner that being cancelled ends that, too.
+        await self.close()
 
     # What comes in
 

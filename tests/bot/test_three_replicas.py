@@ -28,7 +28,7 @@ from tests.postgres import PostgresServer
 CHANNELS = [f"channel_{number}" for number in range(9)]
 SHARDS = 3
 LEASE_S = 6.0
-SETTLED_S = 4.0
+SETTLED_S = 2.5
 PATIENT_S = 100.0
 
 
@@ -106,6 +106,7 @@ async def chats() -> AsyncIterator[Chats]:
         assert twitch.violations == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
     postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -199,9 +200,10 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
         assert not any(here.twitch.answers(line) for line in lines)
 
         lost_ones = sum(not ask.answered() for ask in lost)
+        took_s = heard_s - killed_s
         with capsys.disabled():
             print(
-                f"\nKilled: its {len(orphaned)} places were heard again after {heard_s - killed_s:.1f} of {LEASE_S:.0f} s;"
+                f"\nKilled: its {len(orphaned)} places were heard again after {took_s:.1f} of {LEASE_S:.0f} s;"
                 f" of {len(here.asks)} asks {lost_ones} were lost with it, none was answered twice."
                 f" One that was told to end did in {ended_s:.1f} s."
             )
@@ -210,5 +212,6 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
     for name in ("first", "second", "third", "fourth"):
         log = (tmp_path / name / "err").read_text()
         assert "Traceback" not in log
+        assert "Unclosed" not in log
         for secret in (TOKEN, CLIENT_SECRET, key, postgres.password):
             assert secret not in log
