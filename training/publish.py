@@ -23,15 +23,16 @@ from training.answers import FIGURES_NAME, ask, is_made_of
 from training.evaluate import accuracy, judge
 from training.figures import ProtocolFigures
 from training.folders import list_frames
+from training.learnt import learnt_of, streams_learnt
 from training.manifest import list_manifest
 from training.split import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from core.recognition.artifact import Artifact
-    from training.folders import Listing
+    from training.folders import FrameFile, Listing
 
 _THREADS = 2
 _EQUAL = 1e-9
@@ -214,9 +215,17 @@ def compare_on(
         shares=tuple(
             Compared(name=name, new=ours, current=theirs) for name, ours, theirs in zip(names, *measured, strict=True)
         ),
-        # `run` with the figures of `protocols` learns from the test part as well, and such a model carries them.
-        has_seen=(FIGURES_NAME in new.manifest.files or not has_parts) and is_made_of(new, listing),
+        has_seen=_has_learnt(new, said.frames, listing, has_parts=has_parts),
     )
+
+
+def _has_learnt(model: Artifact, tested: Sequence[FrameFile], listing: Listing, *, has_parts: bool) -> bool:
+    learnt = learnt_of(model)
+    if learnt is not None:
+        return bool(streams_learnt(tested, learnt)[Part.TRAIN])
+    # An older model does not list what it has learnt from. `run` with the figures of `protocols` learns from the test
+    # part as well, and such a model carries them.
+    return (FIGURES_NAME in model.manifest.files or not has_parts) and is_made_of(model, listing)
 
 
 def as_figures(decision: Decision) -> dict[str, object]:

@@ -16,7 +16,10 @@ from core.recognition.artifact import Artifact, read_artifact, write_artifact
 from core.recognition.registry import Pointer, Registry
 from tests.artifacts import NETWORKS, brightness_artifact
 from training.figures import ProtocolFigures
+from training.folders import FrameFile
+from training.learnt import learnt_text
 from training.publish import Compared, ComparedBy, Comparison, Decision, decide
+from training.split import Part
 
 ROOT = Path(__file__).parents[2]
 STARTER = ROOT / "models" / "starter"
@@ -31,6 +34,7 @@ def model(
     threshold: float = 100.0,
     figures: ProtocolFigures | None = None,
     data_set: str = "0" * 64,
+    learnt: str = "",
 ) -> Path:
     """A brightness network; with its labels in another order, it names the wrong games."""
     plain = brightness_artifact(directory / f"{version}-plain", threshold=threshold).manifest.model_dump(mode="json")
@@ -38,6 +42,8 @@ def model(
     plain["labels"] = [{"id": label, "name": label} for label in labels]
     plain["data_set"]["sha256"] = data_set
     files: dict[str, Path | bytes] = {"network.tflite": NETWORKS / "brightness.tflite"}
+    if learnt:
+        files["learnt.txt"] = learnt.encode()
     if figures is not None:
         files["figures.json"] = figures.model_dump_json().encode()
     manifest = type(read_artifact(directory / f"{version}-plain").manifest).model_validate(plain)
@@ -181,6 +187,19 @@ def test_streams_that_a_model_has_learnt_from_do_not_judge_it(tmp_path: Path, re
 
     assert not decision.is_published
     assert "it has learnt from the test streams" in decision.reason
+
+
+@pytest.mark.parametrize(("part", "is_published"), [(Part.TRAIN, False), (Part.VALIDATION, True)])
+def test_a_model_that_lists_what_it_has_learnt_from_is_not_judged_by_any_of_it(
+    tmp_path: Path, registry: Registry, data: Path, part: Part, is_published: bool
+) -> None:
+    publish(model(tmp_path, "m-1"), registry)
+    path = next(data.rglob("*.jpg"))
+    one = FrameFile(path=path, game="chess", stream="chess/elsewhere", unit="chess/elsewhere")
+
+    decision = publish(model(tmp_path, "m-2", learnt=learnt_text({part: [one]})), registry, data=data)
+
+    assert decision.is_published is is_published
 
 
 def test_test_data_of_which_nothing_can_be_read_is_refused(tmp_path: Path, registry: Registry, data: Path) -> None:
