@@ -10,10 +10,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import SecretStr
 
+from bot.chat.twitch_tokens import BOT_SCOPES, BROADCASTER_SCOPES
+from bot.figures import Figures
 from bot.settings import STARTER_MODEL, Settings, read_settings
-from bot.settings_places import secret_files
+from bot.settings_places import secret_files, variable
 from tests.packaging.compose import read_compose, read_services
 
 if sys.platform != "linux":
@@ -194,7 +197,8 @@ def test_secrets_are_files_that_settings_know(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("GAMESPOTTER_SECRETS", str(tmp_path))
 
     settings = read_settings(None)
-    assert not (settings.discord.has_token or settings.twitch.has_token_key or settings.web.tokens), "empty is as none"
+    has = (settings.discord.has_token, settings.twitch.has_token_key, bool(settings.web.tokens))
+    assert has == (False, False, False), "an empty file is as good as none"
     assert settings.database_url.startswith("sqlite:")
 
 
@@ -262,3 +266,39 @@ def test_the_reader_of_dockerfiles() -> None:
 )
 def test_the_reader_of_dockerignore(path: str, lines: list[str], sent: bool) -> None:
     assert is_sent(path, lines) is sent
+
+
+# What the operator reads
+
+
+def test_alerts_are_about_figures_that_there_are() -> None:
+    text, _ = Figures().text()
+    known = {line.split()[2] for line in text.decode().splitlines() if line.startswith("# TYPE")}
+    rules = [
+        rule
+        for group in yaml.safe_load((ROOT / "docs/operation/alerts.yaml").read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    read = (ROOT / "docs/operation.md").read_text()
+
+    for rule in rules:
+        assert f"`{rule['alert']}`" in read
+        for name in re.findall(r"gamespotter_\w+", rule["expr"]):
+            assert {name, name.removesuffix("_bucket")} & known, name
+
+
+def test_the_operator_is_told_every_secret_and_every_scope() -> None:
+    read = (ROOT / "docs/operation.md").read_text()
+
+    for secret in secrets_of_the_settings():
+        assert f"`{secret}`" in read
+        assert f"`{variable(*secret.split('__'))}`" in read
+    for scope in (*BOT_SCOPES, *BROADCASTER_SCOPES):
+        assert f"`{scope}`" in read
+
+
+def test_settings_that_the_operator_is_told_of_are_there() -> None:
+    read = (ROOT / "docs/operation.md").read_text()
+
+    for section, key in re.findall(r"`\[(\w+)\] (\w+)", read):
+        assert key in Settings.model_fields[section].annotation.model_fields, f"[{section}] {key}"  # type: ignore[union-attr]
