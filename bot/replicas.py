@@ -113,7 +113,7 @@ class Replicas:
         self._told: Replica | None = None
         self._renewed_s: float | None = None
         self._lenient_until_s = 0.0
-        self._lenient_s = 0.0
+        self._lenient_from_s = 0.0
         self._is_away = False
         self._soon = asyncio.Event()
         self._changes = 0
@@ -168,10 +168,10 @@ class Replicas:
         if self._renewed_s is not None and began_s - self._renewed_s > self._silent_s / 2:
             # The database was away, or this process was. The others may have been, too: they have as long again to
             # be heard of, rather than that the first to come back takes everything.
-            self._lenient_s = began_s - self._renewed_s + self._silent_s
+            self._lenient_from_s = self._renewed_s
             self._lenient_until_s = began_s + self._silent_s
         if began_s < self._lenient_until_s:
-            silent_s = self._lenient_s + self._silent_s
+            silent_s += began_s - self._lenient_from_s
         try:
             async with asyncio.timeout(self._silent_s):
                 living = await self._leases.renew(me, silent_s=silent_s)

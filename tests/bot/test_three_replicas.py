@@ -106,11 +106,34 @@ async def chats() -> AsyncIterator[Chats]:
         assert twitch.violations == []
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
-    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+class Stage:
+    """Both chats, a database, and processes that share them."""
+
+    def __init__(self, here: Chats, folder: Path, settings: dict[str, str], stack: AsyncExitStack) -> None:
+        self.here = here
+        self.folder = folder
+        self.settings = settings
+        self._stack = stack
+
+    async def start(self, name: str) -> asyncio.subprocess.Process:
+        (self.folder / name).mkdir()
+        return await self._stack.enter_async_context(running(self.folder / name, **self.settings))
+
+    async def divided(self, among: int) -> None:
+        await until(lambda: self.here.are_divided(among=among), timeout_s=PATIENT_S)
+
+    async def told(self, channel: str, *, by: str) -> str:
+        line = await self.here.twitch.write(channel, "!model", by=by)
+        await until(lambda: self.here.twitch.answers(line), timeout_s=PATIENT_S)
+        (said,) = self.here.twitch.answers(line)
+        return said
+
+    def logs(self) -> str:
+        return "".join(log.read_text() for log in self.folder.glob("*/err"))
+
+
+@asynccontextmanager
+async def stage(postgres: PostgresServer, folder: Path) -> AsyncIterator[Stage]:
     url, key = postgres.url(postgres.fresh_database()), new_key()
     async with PocketTwitch(channels=demo_channels()) as pocket, chats() as here, AsyncExitStack() as stack:
         async with Database.at(url) as database:
@@ -118,7 +141,7 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
             await TokenVault(TokenStore(database), [key]).keep(tokens_of(here.twitch.grant(BOT, BOT_SCOPES)))
         settings = {
             "DATABASE__URL": url,
-            "DATA__DIRECTORY": str(tmp_path / "data"),
+            "DATA__DIRECTORY": str(folder / "data"),
             "REPLICAS__ENABLED": "true",
             "REPLICAS__LEASE_S": str(LEASE_S),
             "LIMITS__USER_S": "600",
@@ -138,27 +161,29 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
             "TWITCH__EVENTSUB_URL": here.twitch.ws_url,
             "COLLECTION__ENABLED": "false",
         }
+        there = Stage(here, folder, settings, stack)
+        yield there
+    logs = there.logs()
+    assert "Traceback" not in logs
+    assert "Unclosed" not in logs
+    for secret in (TOKEN, CLIENT_SECRET, key, postgres.password):
+        assert secret not in logs
 
-        async def start(name: str) -> asyncio.subprocess.Process:
-            (tmp_path / name).mkdir()
-            return await stack.enter_async_context(running(tmp_path / name, **settings))
 
-        async def divided(among: int) -> None:
-            await until(lambda: here.are_divided(among=among), timeout_s=PATIENT_S)
-
-        async def told(channel: str, *, by: str) -> str:
-            line = await here.twitch.write(channel, "!model", by=by)
-            await until(lambda: here.twitch.answers(line), timeout_s=PATIENT_S)
-            (said,) = here.twitch.answers(line)
-            return said
-
-        first, second, third = [await start(name) for name in ("first", "second", "third")]
-        await divided(among=3)
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with stage(postgres, tmp_path) as there:
+        here = there.here
+        first, second, third = [await there.start(name) for name in ("first", "second", "third")]
+        await there.divided(among=3)
 
         # Who is to wait in one place waits in all of them, whichever process hears it.
         one, other = here.channels_apart()
-        assert "starter-1" in await told(one, by="hasty")
-        assert "starter-1" not in await told(other, by="hasty")
+        assert "starter-1" in await there.told(one, by="hasty")
+        assert "starter-1" not in await there.told(other, by="hasty")
 
         asking = asyncio.create_task(here.ask_on())
         await asyncio.sleep(SETTLED_S)
@@ -171,18 +196,18 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
         assert {type(place) for place in orphaned} == {str, int}
         await until(lambda: not here.unheard(), timeout_s=PATIENT_S)
         heard_s = time.monotonic()
-        await divided(among=2)
+        await there.divided(among=2)
 
         await asyncio.sleep(SETTLED_S)
-        await start("fourth")
-        await divided(among=3)
+        await there.start("fourth")
+        await there.divided(among=3)
 
         await asyncio.sleep(SETTLED_S)
         ended_s = time.monotonic()
         third.send_signal(signal.SIGTERM)
         assert await ended(third) == 0
         ended_s = time.monotonic() - ended_s
-        await divided(among=2)
+        await there.divided(among=2)
         await asyncio.sleep(SETTLED_S)
         asking.cancel()
         await asyncio.wait({asking})
@@ -196,7 +221,7 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
         assert all(ask.answered() <= 1 for ask in lost)
         # Who was told to wait waits on in silence, also where another process has come to hear the place.
         lines = [await here.twitch.write(channel, "!model", by="hasty") for channel in CHANNELS]
-        await asyncio.gather(*(told(channel, by=f"last_in_{channel}") for channel in CHANNELS))
+        await asyncio.gather(*(there.told(channel, by=f"last_in_{channel}") for channel in CHANNELS))
         assert not any(here.twitch.answers(line) for line in lines)
 
         lost_ones = sum(not ask.answered() for ask in lost)
@@ -209,9 +234,29 @@ async def test_one_is_killed_another_comes_and_another_ends_while_people_ask(
             )
         first.send_signal(signal.SIGTERM)
         assert await ended(first) == 0
-    for name in ("first", "second", "third", "fourth"):
-        log = (tmp_path / name / "err").read_text()
-        assert "Traceback" not in log
-        assert "Unclosed" not in log
-        for secret in (TOKEN, CLIENT_SECRET, key, postgres.password):
-            assert secret not in log
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_while_the_database_is_away_all_hear_on_what_is_theirs(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with stage(postgres, tmp_path) as there:
+        here = there.here
+        for name in ("first", "second", "third"):
+            await there.start(name)
+        await there.divided(among=3)
+        division = [dict(session.subscriptions) for session in here.twitch.sessions]
+        asking = asyncio.create_task(here.ask_on())
+        await asyncio.sleep(SETTLED_S)
+        postgres.stop()
+        try:
+            await asyncio.sleep(2 * LEASE_S)
+        finally:
+            postgres.restart()
+        await asyncio.sleep(2 * LEASE_S)
+        asking.cancel()
+        await asyncio.wait({asking})
+        await until(lambda: all(ask.answered() for ask in here.asks), timeout_s=PATIENT_S)
+        await asyncio.sleep(1)
+        assert [ask.answered() for ask in here.asks] == [1] * len(here.asks)
+        assert [dict(session.subscriptions) for session in here.twitch.sessions] == division
+        assert len(here.discord.identifies) == SHARDS
