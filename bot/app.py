@@ -564,7 +564,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
         # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
         await news.marked(looking.answering)
         door = Door(_placed(service, settings), figures=figures)
-        replicas = await _replicas(settings, storage, holder)
+        replicas = await _replicas(settings, storage, figures, holder)
         platforms = {chat: _chat(chat, settings, storage, service, figures, replicas) for chat in chats}
         web = await _web(stack, settings, storage, looking, door, platforms, figures)
         async with asyncio.TaskGroup() as group:
@@ -602,11 +602,12 @@ async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading
                     task.cancel()
 
 
-async def _replicas(settings: Settings, storage: Storage, holder: str) -> Replicas | None:
+async def _replicas(settings: Settings, storage: Storage, figures: Figures, holder: str) -> Replicas | None:
     """This process among those that share the chats; None where it is the only one."""
     if not settings.replicas.enabled:
         return None
     replicas = Replicas(storage.leases, storage.database, holder=holder, lease_s=settings.replicas.lease_s)
+    figures.watch_replicas(lambda: replicas.count)
     # The chats are to know at once what is theirs.
     await replicas.beat()
     return replicas

@@ -47,6 +47,7 @@ class Figures:
         self._connected = gauge("chat_connected", "1 while a chat is connected.", "chat")
         self._subscriptions = gauge("twitch_subscriptions", "Channels whose chat is read, or should be.", "state")
         self._messages = gauge("twitch_messages", "Messages to Twitch's chat since the start, by outcome.", "outcome")
+        self._replicas = gauge("replicas", "Processes that share the chats, this one among them; 0 where none may.")
         self._jobs = counter("job_runs", "Runs of what is due by the clock, by how they ended.", "job", "outcome")
         self._job_seconds = histogram("job_seconds", "What a run took.", "job", buckets=_JOB_BUCKETS_S)
         self._job_done = gauge("job_last_done_timestamp_seconds", "When a job last ended well.", "job")
@@ -110,6 +111,10 @@ class Figures:
     def watch_messages(self, outcome: str, number: Callable[[], int]) -> None:
         """Read a tally of Twitch's chat when it is asked for."""
         self._messages.labels(outcome).set_function(number)
+
+    def watch_replicas(self, number: Callable[[], int]) -> None:
+        """Read how many processes share the chats when it is asked for."""
+        self._replicas.set_function(number)
 
     # Jobs and models
 

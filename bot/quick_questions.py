@@ -49,10 +49,8 @@ class QuickQuestions:
             async with asyncio.timeout(self._longest_s):
                 return await question()
         except (StorageError, TimeoutError) as error:
-            log.error("The replicas cannot agree just now; each goes by what it knows itself: %s", _said(error))  # noqa: TRY400
+            if loop.time() >= self._rests_until_s:  # of many that asked at once, the first
+                said = str(error) or "the database does not answer in time."
+                log.error("The replicas cannot agree just now; each goes by what it knows: %s", said)  # noqa: TRY400
             self._rests_until_s = loop.time() + self._rest_s
             return otherwise()
-
-
-def _said(error: Exception) -> str:
-    return str(error) or "the database does not answer in time."
