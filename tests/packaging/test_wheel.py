@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from tests.packaging.image import is_sent
 pytestmark = pytest.mark.timeout(1800)
 
 NOBODY = 65_534
+PORT = 18_091
+UNIT = ROOT / "docs" / "operation" / "gamespotter.service"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +37,20 @@ class Installation:
     environment: Path
     home: Path
 
-    def run(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        clean = {"PATH": f"{self.environment / 'bin'}:/usr/bin:/bin", "HOME": str(self.home), **variables}
-        drop: tuple[str, ...] = ()
-        if os.geteuid() == 0:
-            drop = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs")
-        return subprocess.run([*drop, *argv], cwd=self.home, env=clean, capture_output=True, text=True)
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What comes before a command, so that root is somebody else."""
+        if os.geteuid() != 0:
+            return ()
+        return ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs")
+
+    def clean(self, **variables: str) -> dict[str, str]:
+        return {"PATH": f"{self.environment / 'bin'}:/usr/bin:/bin", "HOME": str(self.home), **variables}
+
+    def run(self, *argv: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.dropped, *argv], cwd=cwd or self.home, env=self.clean(**variables), capture_output=True, text=True
+        )
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +136,54 @@ def test_the_tables_are_made(installation: Installation) -> None:
 
     done = installation.run("gamespotter", "data", "info", "--json")
     assert json.loads(done.stdout)["captures"] == 0
+
+
+async def test_the_unit_starts_it_as_the_operator_sets_it_up(installation: Installation) -> None:
+    unit = [line.partition("=") for line in UNIT.read_text().splitlines()]
+    etc, var, credentials = (installation.home / name for name in ("etc", "var", "credentials"))
+    for folder in (etc, var, credentials):
+        folder.mkdir()
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+    for key, _, value in unit:
+        if key == "LoadCredential":
+            (credentials / value.partition(":")[0]).touch()
+    said = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "operation.md").read_text(), re.DOTALL)
+    assert said is not None
+    settings = (ROOT / "bot.toml").read_text()
+    for section, keys in tomllib.loads(said[1].replace("/var/lib/gamespotter", str(var))).items():
+        for key, value in keys.items():
+            wanted = rf"(\[{section}\]\n(?:(?!\[).*\n)*?{key} = ).*"
+            settings, times = re.subn(
+                wanted, lambda found, value=value: found[1] + json.dumps(value), settings, count=1
+            )
+            assert times == 1, f"[{section}] {key} is not in bot.toml"
+    (etc / "bot.toml").write_text(settings)
+    around = {"GAMESPOTTER_SECRETS": str(credentials), "GAMESPOTTER_WEB__PORT": str(PORT)}
+
+    for program in ("ExecStartPre", "ExecStart"):
+        (command,) = [value for key, _, value in unit if key == program]
+        argv = command.replace("/opt/gamespotter", str(installation.environment)).split()
+        process = await asyncio.create_subprocess_exec(
+            *installation.dropped, *argv, cwd=etc, env=installation.clean(**around), stdout=asyncio.subprocess.DEVNULL
+        )
+        if program == "ExecStartPre":
+            assert await process.wait() == 0
+    try:
+        for _ in range(60):
+            healthy = await asyncio.to_thread(installation.run, "gamespotter", "health", cwd=etc, **around)
+            if healthy.returncode == 0 or process.returncode is not None:
+                break
+        assert healthy.stdout == "database: ok\nmodel: ok\n"
+        process.terminate()
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    assert {path.name for path in var.iterdir()} >= {"gamespotter.db", "frames"}
+    assert [path.name for path in etc.iterdir()] == ["bot.toml"]
 
 
 async def test_it_says_what_a_stream_shows(installation: Installation, pocket: PocketTwitch) -> None:
