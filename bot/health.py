@@ -61,8 +61,9 @@ def ask(web: WebSettings, *, timeout_s: float) -> tuple[bool, dict[str, str]]:
     connection = http.client.HTTPConnection(host, web.port, timeout=timeout_s)
     try:
         connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        body = json.loads(answer.read(_LONGEST_ANSWER_BYTES))
+        # An answer that is the last one of its connection is not closed with it.
+        with connection.getresponse() as answer:
+            body = json.loads(answer.read(_LONGEST_ANSWER_BYTES))
     except (OSError, http.client.HTTPException) as error:
         raise WebError(f"No bot answers at {where}. Does it run, and is [web] port the same?") from error
     except ValueError as error:
