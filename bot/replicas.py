@@ -155,7 +155,7 @@ class Replicas:
         since = self._changes
         try:
             async with asyncio.timeout(within_s):
-                while self._mine() and any(not other.is_leaving for other in self._except_me()):
+                while self._mine() and any(not other.is_leaving for other in self._except_me()) and not self._is_away:
                     since = await self.changed(since)
         except TimeoutError:
             log.warning("The other replicas have not taken over all that is heard here.")
@@ -183,7 +183,8 @@ class Replicas:
             if not self._is_away:
                 said = str(error) or "the database does not answer in time."
                 log.error("Who hears what stays as it is: %s", said)  # noqa: TRY400 - a sentence
-            self._is_away = True
+                self._is_away = True
+                await self._take_over(self._living)
             return
         self._is_away = False
         if living != self._living:
@@ -197,10 +198,13 @@ class Replicas:
 
     def mine(self, names: Collection[str], *, dealt: bool = False, among: int | None = None) -> frozenset[str]:
         """What of all that is shared this process is to hear now."""
-        staying = [replica for replica in self._living if not replica.is_leaving and not self._leaves(replica)]
-        able = {replica.id: replica for replica in (staying or [self._me()])[:among]}
-        owners = dealt_out(names, list(able)) if dealt else hashed(names, list(able))
         served = frozenset().union(*self._served.values())
+        staying = [replica for replica in self._living if not replica.is_leaving and not self._leaves(replica)]
+        if not staying:
+            # All end, and nobody is to begin anything.
+            return served & frozenset(names)
+        able = {replica.id: replica for replica in staying[:among]}
+        owners = dealt_out(names, list(able)) if dealt else hashed(names, list(able))
         return frozenset(
             name
             for name, owner in owners.items()

@@ -103,6 +103,24 @@ async def test_the_last_one_that_is_about_to_end_waits_for_nobody() -> None:
         assert a.mine(NAMES) == NAMES
 
 
+async def test_when_all_end_at_once_nobody_begins_to_hear_anything() -> None:
+    memory = Memory()
+    async with replica(memory, "a") as a, replica(memory, "b") as b:
+        await settled(a, b)
+        before = heard_by(a, b)
+        await asyncio.gather(a.hand_over(within_s=20.0), b.hand_over(within_s=20.0))
+        await asyncio.gather(a.beat(), b.beat())
+        assert heard_by(a, b) == before
+
+
+async def test_one_that_ends_while_the_database_is_away_waits_for_nobody() -> None:
+    memory = Memory()
+    async with replica(memory, "a") as a, replica(memory, "b") as b:
+        await settled(a, b)
+        memory.is_away = True
+        await b.hand_over(within_s=60.0)
+
+
 async def test_when_the_database_is_away_everybody_hears_on_what_is_theirs_and_answers() -> None:
     memory, clock = Memory(), Clock()
     a, b = (new(memory, name, clock=clock) for name in "ab")
