@@ -57,7 +57,7 @@ $(JAX_VENV)/.all: pyproject.toml requirements.lock
 	@$(PYTHON) -m venv $(JAX_VENV)
 	@echo "Setting up training without TensorFlow in $(JAX_VENV) ..."
 	@$(JAX_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-		--editable '.[training-jax]' pytest pytest-asyncio pytest-timeout
+		--editable '.[training-jax]' hypothesis pytest pytest-asyncio pytest-timeout
 	@touch $@
 
 # Measures and makes the starter model anew: some tens of minutes on two cores; goes on where it was stopped.

@@ -7,8 +7,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.postgres import PostgresServer
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("gamespotter", deadline=None)
+settings.load_profile("gamespotter")
 
 # `make test-jax` runs these, in an environment of their own.
 collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]

@@ -171,7 +171,7 @@ tile = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(evidence=st.lists(tile, max_size=40), channel=st.text(max_size=40), language=st.sampled_from(["en", "de", "xx"]))
 def test_any_evidence_can_be_drawn(evidence: list[EvidenceTile], channel: str, language: str) -> None:
     assert drawn(tuple(evidence), channel=channel, language=language).shape[2] == 3

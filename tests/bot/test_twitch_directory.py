@@ -467,7 +467,7 @@ CHANGES = st.dictionaries(st.sampled_from(sorted(stream_row(0))), JSON, min_size
 ROWS = st.lists(st.none() | CHANGES | JSON, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS)
 def test_sensible_rows_survive_among_any_others(rows):
     """None is a good row; a mapping changes a good one, and anything else stands in its place."""
@@ -497,7 +497,7 @@ def test_sensible_rows_survive_among_any_others(rows):
         assert stream.started_at.utcoffset() == timedelta(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     body=JSON.map(json.dumps)
     | st.text(max_size=40)

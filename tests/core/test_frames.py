@@ -30,7 +30,7 @@ def scene(seed: int, *, height_px: int = 180, width_px: int = 320) -> RgbPicture
 
 
 @given(height_px=st.integers(1, 400), width_px=st.integers(1, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_picture_is_brought_to_the_stored_size(height_px: int, width_px: int) -> None:
     stored = to_stored(scene(1, height_px=height_px, width_px=width_px))
 

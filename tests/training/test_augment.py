@@ -14,7 +14,7 @@ from training.overlays import covered_share, with_overlays
 GAME = np.random.default_rng(3).integers(40, 255, size=(180, 320, 3)).astype(np.uint8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_a_view_has_the_frames_shape_and_the_frame_stays_as_it_was(seed: int) -> None:
     frame = GAME.copy()

@@ -57,7 +57,7 @@ def test_near_pairs_are_those_that_comparing_all_with_all_finds(
     assert len(listed) == len(expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pictures())
 def test_nothing_nearly_the_same_is_in_two_parts(given_pictures: list[Picture]) -> None:
     parts = divide(given_pictures, RULE).parts

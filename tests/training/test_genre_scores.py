@@ -47,7 +47,7 @@ def test_a_genre_that_nothing_shows_does_not_pull_the_mean_down() -> None:
     assert (found.macro_f1, found.hamming_loss, found.exact) == (1.0, 0.0, 1.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 25))
 def test_shares_are_those_of_scikit_learn(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -102,7 +102,7 @@ def test_a_genre_that_the_network_cannot_see_is_not_said_of_everything() -> None
     assert choose_thresholds(chances, truth=truth).tolist() == [1.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 25))
 def test_what_is_worth_saying_is_right_as_often_as_wrong_at_least(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def test_the_goal_decides_whether_a_rare_genre_is_ever_answered() -> None:
     assert not answer(chances, thresholds=by_hamming).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 3))
 def test_no_other_common_threshold_is_better_on_validation(seed: int, count: int, genres: int) -> None:
     rng = np.random.default_rng(seed)

@@ -69,7 +69,7 @@ def test_where_nothing_is_wrong_there_is_nothing_to_show() -> None:
     assert mistakes(judged([])) == ()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 8))
 def test_every_mistake_is_one_sure_ones_are_first_and_no_stream_shows_one_twice(seed: int, most: int) -> None:
     rng = np.random.default_rng(seed)

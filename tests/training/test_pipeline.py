@@ -67,7 +67,7 @@ balances = st.sampled_from(list(Balance))
 shares = st.sampled_from([0.0, 0.3, 0.9])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(balances, shares, st.integers(0, 2**31), st.integers(1, 40))
 def test_a_batch_has_its_size_and_each_example_its_target(
     balance: Balance, blended: float, seed: int, size: int
@@ -85,7 +85,7 @@ def test_a_batch_has_its_size_and_each_example_its_target(
     assert (LABELS[rows] == targets[sure].argmax(axis=1)).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(balances, shares, st.integers(0, 2**31), st.randoms())
 def test_a_batch_is_the_same_whatever_the_order_and_the_thread(balance, blended, seed, chance) -> None:
     one, other = (batches(balance, seed=seed, batch_size=6, blended_share=blended) for _ in range(2))
@@ -99,7 +99,7 @@ def test_a_batch_is_the_same_whatever_the_order_and_the_thread(balance, blended,
             np.testing.assert_array_equal(ours, theirs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(balances, shares, st.integers(0, 2**31), st.integers(1, 5), st.integers(5, 20))
 def test_the_shares_of_several_processes_make_up_the_whole_batch(balance, blended, seed, processes, size) -> None:
     whole = batches(balance, seed=seed, batch_size=size, blended_share=blended)[0]

@@ -84,7 +84,7 @@ def test_a_frame_is_as_sure_as_the_temperature_lets_it_be() -> None:
     assert frame_answers(logits, labels=np.array([0]), temperature=2.0).confidences == pytest.approx([0.75])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_shares_are_those_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -96,7 +96,7 @@ def test_shares_are_those_of_scikit_learn(seed: int) -> None:
     assert found.top_3 == pytest.approx(top_k_accuracy_score(labels, logits, k=3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answered())
 def test_every_answer_stands_once_in_the_confusion(given_answers: Answers) -> None:
     found = score(given_answers)
@@ -183,7 +183,7 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
     assert [one.count for one in found.bins] == [2, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answered())
 def test_reliability_is_that_of_scikit_learn(given_answers: Answers) -> None:
     found = reliability(given_answers)
@@ -206,7 +206,7 @@ def test_coverage_worked_by_hand() -> None:
     assert curve.accuracy.tolist() == [1.0, 1.0, 0.75]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answered())
 def test_every_point_of_the_curve_is_what_its_confidence_lets_pass(given_answers: Answers) -> None:
     curve = coverage_curve(given_answers)
@@ -243,7 +243,7 @@ def test_a_curve_of_each_class_against_the_rest() -> None:
     assert third is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_the_area_is_that_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -281,7 +281,7 @@ def test_the_unknown_threshold_is_searched_on_validation_and_only_told_of_test()
     assert (found.on_test.known, found.on_test.unknown) == (0.5, 0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=20), st.lists(st.integers(-9, 9), min_size=1, max_size=20))
 def test_no_other_threshold_is_better_on_validation(known: list[int], unknown: list[int]) -> None:
     novelties = Novelties(known=np.array(known, dtype=float), unknown=np.array(unknown, dtype=float))

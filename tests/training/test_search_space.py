@@ -35,7 +35,7 @@ def drawn(space: SearchSpace, seed: int) -> tuple[TrainConfig, dict[str, Value]]
     return space.chosen(trial), trial.params
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.sampled_from([*SPACES.values(), WIDE]))
 def test_whatever_is_drawn_can_be_trained_and_stays_within_bounds(seed: int, space: SearchSpace) -> None:
     config, values = drawn(space, seed)
@@ -57,7 +57,7 @@ def test_whatever_is_drawn_can_be_trained_and_stays_within_bounds(seed: int, spa
     assert all(getattr(config, name) == getattr(space.base, name) for name in same)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_the_same_values_make_the_same_configuration_and_run_takes_it(
     tmp_path_factory: pytest.TempPathFactory, seed: int

@@ -33,7 +33,7 @@ def summed_up(logits: np.ndarray, labels: np.ndarray, temperature: float = 2.0) 
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32))
 def test_figures_are_those_of_the_answers(seed: int) -> None:
     logits, labels = drawn(seed)
@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_answers(seed: int) -> None:
     assert [one.area for one in found.roc] == areas
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32))
 def test_thinned_curves_keep_their_ends_and_their_points(seed: int) -> None:
     logits, labels = drawn(seed)

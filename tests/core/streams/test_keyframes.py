@@ -171,7 +171,7 @@ def test_a_picture_larger_than_4k_is_refused(width_px, height_px):
         decode_keyframe(keyframe)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_damaged_segments_give_a_keyframe_or_an_error_of_ours(data):
     name = data.draw(st.sampled_from(["mpegts", "fmp4", "fmp4 of a fragment a track"]))
@@ -193,7 +193,7 @@ def test_damaged_segments_give_a_keyframe_or_an_error_of_ours(data):
         pass
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=2000), st.sampled_from([b"", b"G", b"\x00\x00\x00\x20moof", b"\x00\x00\x00\x40moov"]))
 def test_any_bytes_give_nothing_or_an_error_of_ours(data, head):
     cutter = KeyframeCutter()
