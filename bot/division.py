@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 def hashed(things: Collection[str], replicas: Collection[str]) -> dict[str, str]:
@@ -21,23 +22,41 @@ def hashed(things: Collection[str], replicas: Collection[str]) -> dict[str, str]
     return {thing: max(replicas, key=lambda replica: (_drawn(thing, replica), replica)) for thing in things}
 
 
-def dealt(things: Collection[str], replicas: Sequence[str]) -> dict[str, str]:
-    """Each thing's owner, by rendezvous hashing with so much room for each that nobody has two more than another.
+def dealt(
+    things: Collection[str], replicas: Sequence[str], held: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> dict[str, str]:
+    """Each thing's owner, so that nobody has two more than another: for few things, each of which is dear to move.
 
-    For few things, of which chance would give one replica all. A little more moves than must.
+    Everybody keeps what they hold as far as they have room for it. When a replica is gone only what it had moves, and
+    when one comes only what it gets.
 
     Args:
         things: by name.
-        replicas: one at least, in an order that all know: where it does not come out even, the first have one more.
+        replicas: one at least, in an order that all know.
+        held: what each replica holds now; two may hold the same while it moves.
     """
+    holding = {replica: set(things) & set(held.get(replica, ())) for replica in replicas}
     each, over = divmod(len(things), len(replicas))
-    room = {replica: each + (rank < over) for rank, replica in enumerate(replicas)}
-    owners = {}
-    for thing in sorted(things):
-        candidates = [replica for replica in replicas if room[replica]]
-        owner = hashed([thing], candidates)[thing]
-        room[owner] -= 1
-        owners[thing] = owner
+    # Where it does not come out even, those have one more who hold one more.
+    first = sorted(replicas, key=lambda replica: len(holding[replica]) <= each)
+    room = {replica: each + (rank < over) for rank, replica in enumerate(first)}
+    holders = {thing: [replica for replica in replicas if thing in holding[replica]] for thing in sorted(things)}
+    owners: dict[str, str] = {}
+
+    def give(thing: str, to: str) -> None:
+        owners[thing] = to
+        room[to] -= 1
+
+    for replica in replicas:
+        alone = [thing for thing in holding[replica] if len(holders[thing]) == 1]
+        for thing in sorted(alone, key=lambda thing: _drawn(thing, replica), reverse=True)[: room[replica]]:
+            give(thing, replica)
+    # What two hold moves: it is not to move back.
+    for candidates in (holders, {thing: [*replicas] for thing in holders}):
+        for thing, able in candidates.items():
+            with_room = [replica for replica in able if room[replica]]
+            if thing not in owners and with_room:
+                give(thing, hashed([thing], with_room)[thing])
     return owners
 
 

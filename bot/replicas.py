@@ -204,7 +204,8 @@ class Replicas:
             # All end, and nobody is to begin anything.
             return served & frozenset(names)
         able = {replica.id: replica for replica in staying[:among]}
-        owners = dealt_out(names, list(able)) if dealt else hashed(names, list(able))
+        held = {replica.id: served if replica.id == self._holder else replica.serves for replica in staying}
+        owners = dealt_out(names, list(able), held) if dealt else hashed(names, list(able))
         return frozenset(
             name
             for name, owner in owners.items()

@@ -336,6 +336,6 @@ def test_secrets_that_cannot_be_read_are_a_sentence(
 
 def test_replicas_need_a_database_that_they_can_share(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, "[replicas]\nenabled = true")
-    assert problem.endswith("line 2: [replicas] enabled: replicas share a PostgreSQL; name it in [database] url.")
+    assert problem.endswith("other.toml:2: [replicas] enabled: replicas share a PostgreSQL; name it in [database] url.")
     text = '[replicas]\nenabled = true\n[database]\nurl = "postgresql://gamespotter@db/gamespotter"'
     assert read(tmp_path, text).replicas.enabled
