@@ -421,12 +421,12 @@ class DiscordChat:
 
     def take(self, interaction: Pressed, command: Command, *, private: bool) -> None:
         """Answer a command, once."""
-        if self._is_first(interaction.id):
+        if self._is_first(interaction):
             self._start(self._answer(interaction, command, private=private), interaction.id)
 
     async def ask_for_game(self, interaction: Pressed, look: str) -> None:
         """Open the form for the right game, once."""
-        if self._is_first(interaction.id) and await self._is_mine(interaction.id):
+        if self._is_first(interaction) and await self._is_mine(interaction.id):
             with _lost("form"):
                 await interaction.response.send_modal(
                     discord_views.right_game_form(look, language=interaction.locale.value)
@@ -438,7 +438,7 @@ class DiscordChat:
         look = discord_views.look_of(message) if ours else None
         if look is not None:
             await self.ask_for_game(interaction, look)
-        elif self._is_first(interaction.id) and await self._is_mine(interaction.id):
+        elif self._is_first(interaction) and await self._is_mine(interaction.id):
             await self._tell(interaction, wording.label("no-answer-of-mine", language=interaction.locale.value))
 
     def take_form(self, interaction: Pressed) -> None:
@@ -450,7 +450,7 @@ class DiscordChat:
         game = discord_views.sent_in(data.get("components")).strip()
         if game:
             self.take(interaction, FlagLook(look=look, game=game), private=True)
-        elif self._is_first(interaction.id):
+        elif self._is_first(interaction):
             # Blanks are no game; and no game would say that what was recognised is right.
             text = wording.label("form-title", language=interaction.locale.value)
             self._start(self._tell(interaction, text), interaction.id)
@@ -463,12 +463,12 @@ class DiscordChat:
         if mentions and not text.startswith(self._words.prefix):
             text = f"{self._words.prefix}{text}"
         command = parse_command(text, words=self._words)
-        if command is not None and self._is_first(message.id):
+        if command is not None and self._is_new(message.id):
             self._start(self._answer_message(message, command), message.id)
 
     async def completes(self, interaction: Pressed) -> bool:
         """Whether suggestions are this process's to make."""
-        return await self._is_mine(interaction.id)
+        return not _leaves(interaction.client) and await self._is_mine(interaction.id)
 
     async def suggestions(self, typed: str, *, games: bool) -> list[app_commands.Choice[str]]:
         """What may be typed on; nothing when that cannot be told just now."""
@@ -480,7 +480,10 @@ class DiscordChat:
         fitting = [name for name in dict.fromkeys(names) if 0 < len(name) <= _SUGGESTION]
         return [app_commands.Choice(name=name, value=name) for name in fitting[:_SUGGESTIONS]]
 
-    def _is_first(self, event_id: int) -> bool:
+    def _is_first(self, interaction: Pressed) -> bool:
+        return not _leaves(interaction.client) and self._is_new(interaction.id)
+
+    def _is_new(self, event_id: int) -> bool:
         if event_id in self._taken:
             return False
         self._taken[event_id] = None
@@ -671,6 +674,11 @@ class _Client(discord.AutoShardedClient):
         self.tree = discord_commands.tree(self, chat, words=chat.words, languages=chat.languages)
 
     @property
+    def leaves(self) -> bool:
+        """Whether another process hears the same by now: this one gives the answers that it owes, and begins none."""
+        return self._part.is_over
+
+    @property
     def was_steady(self) -> bool:
         """Whether the session lasted."""
         return self._ready_s is not None and time.monotonic() - self._ready_s >= self._chat.limits.steady_s
@@ -775,7 +783,7 @@ class _Client(discord.AutoShardedClient):
             await self.close()
 
     async def on_message(self, message: discord.Message) -> None:
-        if self.user is not None:
+        if self.user is not None and not self.leaves:
             self._chat.take_message(message, me=self.user.id)
 
     async def on_interaction(self, interaction: Pressed) -> None:
@@ -789,6 +797,10 @@ class _Client(discord.AutoShardedClient):
     async def ask_for_game(self, interaction: Pressed, look: str) -> None:
         """Open the form that a button stands for."""
         await self._chat.ask_for_game(interaction, look)
+
+
+def _leaves(client: discord.Client) -> bool:
+    return isinstance(client, _Client) and client.leaves
 
 
 def _place(channel: object, server_id: int | None, *, channel_id: int | None) -> Place:

@@ -26,7 +26,7 @@ class Party:
         self.discord = discord
         self.memory = Memory()
         self.servers = [discord.add_server_on(shard) for shard in range(SHARDS)]
-        self.answerer = Answerer(self.reply)
+        self.answerer = Answerer(self.reply, takes_s=0.4)
         self.sharing: dict[str, Replicas] = {}
         self.chats: dict[str, DiscordChat] = {}
         self.stacks: dict[str, contextlib.AsyncExitStack] = {}
