@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from training.pipeline import Labels
 
 _EPOCHS = 20
-_LEAST_STEPS = 400
-"""Of a small data set, more epochs are shown."""
+_LEAST_EXAMPLES = 5_120
+"""In an epoch: a small data set is shown several times in each."""
 _BATCH = 256
 _RATE = 1e-3
 _PENALTY = 1e-4
@@ -76,8 +76,15 @@ def fit_genre_head(
         return keras.ops.mean(each * (1.0 + truth * (heavier - 1.0)), axis=-1)
 
     model.compile(keras.optimizers.Adam(_RATE), loss, jit_compile=False)
-    epochs = max(_EPOCHS, -(-_LEAST_STEPS * _BATCH // len(seen)))
-    model.fit((seen - mean) / spread, targets, sample_weight=weights, epochs=epochs, batch_size=_BATCH, verbose=0)
+    times = -(-_LEAST_EXAMPLES // len(seen))
+    model.fit(
+        np.tile((seen - mean) / spread, (times, 1)),
+        np.tile(targets, (times, 1)),
+        sample_weight=np.tile(weights, times),
+        epochs=_EPOCHS,
+        batch_size=_BATCH,
+        verbose=0,
+    )
     kernel, bias = last.get_weights()
     kernel = kernel / spread[:, None]
     return GenreHead(kernel=kernel.astype(np.float32), bias=(bias - mean @ kernel).astype(np.float32))

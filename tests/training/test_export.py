@@ -29,7 +29,7 @@ from training.folders import list_frames
 from training.importing import ImportRule, import_tree
 from training.manifest import DataManifest, list_manifest, read_manifest
 from training.prepare import prepare
-from training.run import run
+from training.run import RunOptions, run
 from training.split import Part
 
 CHESS_GAME = Game(id="chess", name="Chess")
@@ -320,15 +320,8 @@ def test_a_model_is_trained_on_a_manifests_parts_and_says_which_flags_it_learnt_
     }
     manifest = exported(store, tmp_path / "m.json", rule=ALL_DIFFER)
     assert set(manifest.flags) == set(flagged)
-    run(
-        data=tmp_path / "m.json",
-        stored=store.frames,
-        out=tmp_path / "model",
-        config=tiny_config,
-        work=tmp_path / "work",
-        figures=None,
-        version="tiny-1",
-    )
+    options = RunOptions(data=tmp_path / "m.json", stored=store.frames, out=tmp_path / "model", work=tmp_path / "work")
+    run(options, config=tiny_config)
     data_set = read_artifact(tmp_path / "model").manifest.data_set
     assert (data_set.name, data_set.games, data_set.streams, data_set.frames) == ("m", 3, 15, 60)
     assert data_set.manifest == read_manifest(tmp_path / "m.json")[1]
