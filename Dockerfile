@@ -55,7 +55,7 @@ RUN python -m pip --python /opt/gamespotter/bin/python install --find-links /whe
 # What both images that run have in common: a user who owns nothing but the folders that volumes are mounted on.
 FROM python:${PYTHON_VERSION}-slim AS base
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin gamespotter \
- && install --directory --owner gamespotter --group gamespotter /data /models /work \
+ && install --directory --owner gamespotter --group gamespotter /data /models /training \
  && install --directory /etc/gamespotter /run/secrets
 ENV PATH=/opt/gamespotter/bin:$PATH \
     HOME=/tmp \
@@ -68,8 +68,8 @@ FROM base AS training
 LABEL org.opencontainers.image.title="GameSpotter training" \
       org.opencontainers.image.description="Retrains the network that tells which game a live stream is really showing."
 COPY --from=training-packed /opt/gamespotter /opt/gamespotter
-WORKDIR /work
-VOLUME ["/models", "/work"]
+WORKDIR /training
+VOLUME ["/models", "/training"]
 ENTRYPOINT ["python", "-m", "training"]
 CMD ["--help"]
 
