@@ -294,6 +294,11 @@ class TrainConfig:
         """Whether what the first layers make of the frames is computed once and kept."""
         return isinstance(self.network, Pretrained) and self.network.stem_end is not None
 
+    @property
+    def layout_weight(self) -> float:
+        """Of the layout's cosines; 0 without a layout."""
+        return 0.0 if self.layout is None else self.layout.weight
+
     def to_json(self, *, is_portable: bool = True) -> str:
         """The configuration as it is saved with the model: a weights file is named without its folder.
 

@@ -91,8 +91,7 @@ class Learnt:
 
     def logits(self, take: Callable[[Rows], Inputs], rows: Rows) -> Logits:
         """float32[rows, games]: what frames are answered with."""
-        weight = 0.0 if self.config.layout is None else self.config.layout.weight
-        return self.ask(take, rows).joined(weight)
+        return self.ask(take, rows).joined(self.config.layout_weight)
 
     def whole(self) -> keras.Model:
         """The network as it is exported, in float32 whatever it was trained in: frames -> answers."""
@@ -104,8 +103,7 @@ class Learnt:
             exact.tail.set_weights(tail.get_weights())
         finally:
             keras.config.set_dtype_policy(before)
-        weight = 0.0 if self.config.layout is None else self.config.layout.weight
-        return join(exact, layout=self.layout, weight=weight, genres=self.genres)
+        return join(exact, layout=self.layout, weight=self.config.layout_weight, genres=self.genres)
 
 
 def learn(

@@ -222,9 +222,8 @@ def attempt(
     with np.load(kept) as read:
 
         def logits(name: str) -> Logits:
-            weight = 0.0 if config.layout is None else config.layout.weight
             layout = read.get(f"{name}_layout")
-            return Asked(appearance=read[f"{name}_appearance"], layout=layout, genres=None).joined(weight)
+            return Asked(appearance=read[f"{name}_appearance"], layout=layout, genres=None).joined(config.layout_weight)
 
         return Outcome(
             labels=known,
