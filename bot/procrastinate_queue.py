@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision, exceptions
 from procrastinate.jobs import DeleteJobCondition, Status
+from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
 from procrastinate.worker import Worker
 from sqlalchemy import make_url
@@ -230,6 +231,7 @@ class ProcrastinateQueue:
             StorageError: a pick could not be stored, or the queue cannot be used; nothing is in hand any more.
         """
         broken = _Broken()
+        self._app.job_manager = _EndsOfJobs(self._connector, self._address, broken)
         self._app.task(name=_TASK, queue=QUEUE, retry=_Retries(), pass_context=True)(_task(take, broken))
         worker = Worker(
             self._app,
@@ -286,7 +288,7 @@ class ProcrastinateQueue:
                 await self._jobs.finish_job(job, status=Status.FAILED, delete_job=True)
         except exceptions.ConnectorException as error:
             # Its worker was slow, not dead, and is done with it by now.
-            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+            if not _is_anothers(error):
                 raise
 
 
@@ -377,6 +379,50 @@ class _Broken:
     def hear(self, error: StorageError) -> None:
         self.error = self.error or error
         self.heard.set()
+
+
+class _EndsOfJobs(JobManager):
+    """Hears when the end of a job cannot be stored.
+
+    Procrastinate's worker does not: it would go on, be heard of, and have the job in hand for ever.
+    """
+
+    def __init__(self, connector: PsycopgConnector, address: _Address, broken: _Broken) -> None:
+        super().__init__(connector)
+        self._address = address
+        self._broken = broken
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - not ours to say
+        with self._heard(job):
+            await super().finish_job(job, status, delete_job)
+
+    async def retry_job(
+        self,
+        job: Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        with self._heard(job):
+            await super().retry_job(job, retry_at, priority, queue, lock)
+
+    @contextmanager
+    def _heard(self, job: Job) -> Iterator[None]:
+        try:
+            with self._address.translated():
+                yield
+        except StorageError as error:
+            if _is_anothers(error.__cause__):
+                log.info("pick %d went to another worker while this one had it", _pick_id(job))
+            else:
+                self._broken.hear(error)
+
+
+def _is_anothers(error: BaseException | None) -> bool:
+    """Whether the queue says so because a job is not in hand any more."""
+    cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) else error
+    return isinstance(cause, psycopg.errors.RaiseException)
 
 
 class _TryAgain(Exception):

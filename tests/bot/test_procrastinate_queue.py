@@ -385,6 +385,30 @@ async def test_a_slow_pick_is_not_taken_from_a_living_worker_even_while_it_ends(
     assert (slow.picks, other.picks) == ([100], [])
 
 
+async def test_who_cannot_tell_that_a_pick_is_done_ends_and_others_take_it(
+    url: str, queue: ProcrastinateQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(
+        url, "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE out_of_memory; END $$ LANGUAGE plpgsql"
+    )
+    await execute(
+        url, "CREATE TRIGGER refuse BEFORE DELETE ON procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    first, second = Worker(at_once), Worker(at_once)
+    await queue.put(picks(1))
+    with pytest.raises(StorageError, match="does not answer; see that its server runs"):
+        async with asyncio.timeout(30):
+            await first.work(url, stop=asyncio.Event())
+    assert [entry.place for entry in await queue.handed_out(1)] == [Place.IN_HAND]
+
+    await execute(url, "DROP TRIGGER refuse ON procrastinate_jobs")
+    async with second.working(url, stalled_after_s=QUICK_S):
+        await is_empty(queue)
+
+    assert (first.picks, second.picks) == ([100], [100])
+    assert "Traceback" not in caplog.text
+
+
 async def take_and_die(url: str) -> bool:
     """What a worker leaves that took a pick, was killed, and was not heard of for an hour; whether there was a pick."""
     (worker,) = await execute(
