@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -64,8 +66,13 @@ def _expected(error: BaseException) -> GameSpotterError | None:
 
 
 @asynccontextmanager
-async def stop_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets, so that what is in hand is finished; the second ends at once."""
+async def stop_signals(*, gone_within_s: float | None = None) -> AsyncIterator[asyncio.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, so that what is in hand is finished; the second ends at once.
+
+    Args:
+        gone_within_s: after the first one the process is ended, come what may: a library's thread that waits for a
+            name server, or a database that hangs, may keep it from ending by itself. None for no such limit.
+    """
     stop = asyncio.Event()
     task = asyncio.current_task()
     signals = 0
@@ -74,7 +81,15 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
         nonlocal signals
         signals += 1
         # By way of the loop, which would not wake up otherwise.
-        loop.call_soon_threadsafe(stop.set if signals == 1 else end)
+        loop.call_soon_threadsafe(begin if signals == 1 else end)
+
+    def begin() -> None:
+        stop.set()
+        if gone_within_s is not None:
+            # In a thread, as the loop may be closed by then while the interpreter waits for its other threads.
+            timer = threading.Timer(gone_within_s, _end_process, [gone_within_s])
+            timer.daemon = True
+            timer.start()
 
     def end() -> None:
         if task is not None:
@@ -87,6 +102,13 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_process(after_s: float) -> None:
+    log.error("not all could be closed within %.1f s of the signal; this process ends as it is", after_s)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 @asynccontextmanager
