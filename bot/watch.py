@@ -123,7 +123,8 @@ class MismatchWatch:
         text = wording.mismatch(watch.login, declared=declared, shown=shown, since=since, language=DEFAULT_LANGUAGE)
         place = Place(platform=watch.platform, id=watch.place_id, server=watch.server_id, name=watch.place_name)
         if platform is None or not await platform.announce(place, Reply(text=text, answer=answer)):
-            log.warning("nobody could be told in %s: %s", place.key, text)
+            log.warning("nobody could be told in %s, which is tried again with the next look: %s", place.key, text)
+            await self._watches.untold(due)
 
     async def _tell_what_was_learnt(self) -> None:
         due = await self._flags.notices_due(limit=_AT_ONCE, lease_s=_LEASE_S, platforms=tuple(self._platforms))

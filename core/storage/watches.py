@@ -147,6 +147,23 @@ class WatchStore:
             )
             return _changed(result)
 
+    async def untold(self, due: DueWatch) -> None:
+        """Nobody could be alerted: what was last told is what it was before, so that the next look alerts again.
+
+        Args:
+            due: as it was claimed, and :meth:`done` since; one that was claimed again is left as it is.
+        """
+        alerted = due.state.alerted
+        async with self._database.writing() as session:
+            await session.execute(
+                update(WatchRow)
+                .where(WatchRow.id == due.id, WatchRow.attempt == due.attempt)
+                .values(
+                    alerted_seen=None if alerted is None else alerted.seen,
+                    alerted_declared=None if alerted is None else alerted.declared,
+                )
+            )
+
 
 def _watch(row: WatchRow) -> Watch:
     return Watch(

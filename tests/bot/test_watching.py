@@ -111,12 +111,14 @@ class Chat:
 
     name: str = "chat"
     said: list[tuple[Place, Reply]] = field(default_factory=list)
+    is_away: bool = False
 
     async def run(self, handle: Handle) -> None: ...
 
     async def announce(self, place: Place, reply: Reply) -> bool:
-        self.said.append((place, reply))
-        return True
+        if not self.is_away:
+            self.said.append((place, reply))
+        return not self.is_away
 
 
 @dataclass
@@ -205,6 +207,18 @@ async def test_it_is_not_told_again_after_a_restart(evening: Evening) -> None:
     for _ in range(2):
         async with evening.watching():
             await evening.looked(4)
+
+    assert len(evening.chat.said) == 1
+
+
+async def test_moderators_are_told_when_the_chat_is_there_again(evening: Evening) -> None:
+    await evening.said(Watch(channel=CHANNEL, on=True))
+    evening.chat.is_away = True
+    async with evening.watching():
+        await evening.looked(4)
+        assert evening.chat.said == []
+        evening.chat.is_away = False
+        await evening.looked(4)
 
     assert len(evening.chat.said) == 1
 

@@ -106,6 +106,20 @@ async def test_what_is_the_same_again_is_forgotten(watches):
     assert await watches.state("anna", **place(ANNAS)) == WatchState(looked_at=NOON)
 
 
+async def test_what_nobody_could_be_told_is_told_with_the_next_look(watches):
+    await watches.put(ANNAS)
+    (due,) = await claim(watches)
+    assert STATE.alerted is not None
+    await watches.done(due, holder="a", state=STATE, again_in_s=-1)
+    await watches.untold(due)
+    (again,) = await claim(watches)
+    assert again.state == replace(STATE, alerted=None)
+    # By now somebody else has it.
+    await watches.done(again, holder="a", state=STATE, again_in_s=60)
+    await watches.untold(due)
+    assert await watches.state("anna", **place(ANNAS)) == STATE
+
+
 async def test_one_whose_holder_died_is_taken_over_and_the_dead_one_is_not_heard(watches):
     await watches.put(ANNAS)
     (old,) = await claim(watches, holder="a", lease_s=-1)

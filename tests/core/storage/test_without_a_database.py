@@ -39,6 +39,7 @@ CALLS = {
     "state": lambda database: WatchStore(database).state("anna", platform="discord", place_id="c1"),
     "claim_due": lambda database: WatchStore(database).claim_due(holder="a", lease_s=1, limit=1),
     "done": lambda database: WatchStore(database).done(DUE, holder="a", state=WatchState(), again_in_s=1),
+    "untold": lambda database: WatchStore(database).untold(DUE),
     "get": lambda database: TokenStore(database).get("twitch", "7"),
     "all": lambda database: TokenStore(database).all("twitch"),
     "put a token": lambda database: TokenStore(database).put(TOKEN),
