@@ -39,6 +39,10 @@ _DISTRIBUTION = "gamespotter"
 _NATIVE = ("ai_edge_litert.interpreter", "av", "cryptography.hazmat.bindings._rust", "cv2", "numpy", "PIL.Image")
 """Modules with a library in another language, which may lack what it stands on."""
 
+_INSTALL = (
+    "Install it again in its venv: `pip install --constraint requirements.lock gamespotter-*.whl`, "
+    "or `--editable .` in a checkout."
+)
 _ENOUGH_BYTES = 10**9
 _WAIT_S = 8.0
 _CLOCK_OFF_S = 5.0
@@ -180,9 +184,7 @@ def libraries(requirements: Iterable[str] | None = None, native: Iterable[str] =
         try:
             requirements = metadata.requires(_DISTRIBUTION) or ()
         except metadata.PackageNotFoundError:
-            return warning(
-                "Libraries", "the bot itself is not installed, so that nobody can say", "Run `pip install -e .`."
-            )
+            return warning("Libraries", "the bot itself is not installed, so that nobody can say", _INSTALL)
     met = [_missing(text) for text in requirements]
     problems = [problem for problem in met if problem]
     for name in native:
@@ -191,9 +193,7 @@ def libraries(requirements: Iterable[str] | None = None, native: Iterable[str] =
         except ImportError as error:
             problems.append(f"{name} does not load ({str(error).splitlines()[0]:.100})")
     if problems:
-        return bad(
-            "Libraries", "; ".join(problems), "Run `pip install --constraint requirements.lock -e .` in the bot's venv."
-        )
+        return bad("Libraries", "; ".join(problems), _INSTALL)
     return good("Libraries", f"{met.count('')} as they should be")
 
 

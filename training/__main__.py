@@ -25,7 +25,14 @@ Data = Annotated[
     ),
 ]
 Frames = Annotated[Path, typer.Option(help="The frame store: where the frames of manifest and database lie.")]
-Database = Annotated[str, typer.Option(help="The database's address, or the path of an SQLite file.")]
+Database = Annotated[
+    str,
+    typer.Option(
+        help="The database's address, or the path of an SQLite file.",
+        # As the bot's setting; an address with a password is to be seen in no list of processes.
+        envvar="GAMESPOTTER_DATABASE__URL",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures for a program.")]
 NOT_FIT = 3
 DEFAULT_DATABASE = "data/gamespotter.db"

@@ -123,7 +123,7 @@ def publish(
         if not decision.is_published:
             break
         try:
-            published.publish(model, replacing=decision.replacing)
+            published.publish(model, replacing=decision.replacing, insists=is_forced)
         except CurrentChangedError:
             console.print("Another model was published in the meantime: comparing with that one.", highlight=False)
             continue

@@ -256,12 +256,13 @@ class Registry:
         with self._changing():
             return self._end_challenge(version)
 
-    def publish(self, model: Path, *, replacing: str | None) -> Pointer:
+    def publish(self, model: Path, *, replacing: str | None, insists: bool = False) -> Pointer:
         """Bring a model in and make it current, if what it was compared with is current still.
 
         Args:
             model: the model's directory.
             replacing: the version that was current when that was decided; None if there was none.
+            insists: a person wants it whatever speaks against it; no bot is to refuse it for being worse.
 
         Raises:
             CurrentChangedError: another version is current now; nothing was changed.
@@ -278,7 +279,8 @@ class Registry:
                     f"no longer {replacing or 'nothing'}."
                 )
             self._add(source)
-            moved = self._point(moved_on(pointer, version, at=self._now(), means=Means.PUBLISHED))
+            means = Means.INSISTED if insists else Means.PUBLISHED
+            moved = self._point(moved_on(pointer, version, at=self._now(), means=means))
             self._end_challenge(version)
             return moved
 

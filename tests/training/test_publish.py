@@ -13,7 +13,7 @@ import training.publish as module
 from core.errors import ArtifactError, DataSetError
 from core.frames import encode_jpeg
 from core.recognition.artifact import Artifact, read_artifact, write_artifact
-from core.recognition.registry import Pointer, Registry
+from core.recognition.registry import Means, Pointer, Registry
 from tests.artifacts import NETWORKS, brightness_artifact
 from training.figures import ProtocolFigures
 from training.folders import FrameFile
@@ -225,6 +225,10 @@ def test_force_publishes_whatever_is_current(tmp_path: Path, registry: Registry)
     assert decision.is_published
     assert "by force" in decision.reason
     assert current(registry) == "m-2"
+    pointer = registry.pointer()
+    assert pointer is not None
+    # So that no running bot refuses it for knowing fewer games.
+    assert pointer.current.means is Means.INSISTED
 
 
 def test_no_force_publishes_what_is_no_network(tmp_path: Path, registry: Registry) -> None:
@@ -249,10 +253,10 @@ def test_a_model_published_in_the_meantime_is_compared_with(
     best = model(tmp_path, "m-2", figures=changed(figures, streams_right=1.0))
     real = Registry.publish
 
-    def publish_after_another(self: Registry, directory: Path, *, replacing: str | None) -> Pointer:
+    def publish_after_another(self: Registry, directory: Path, *, replacing: str | None, insists: bool) -> Pointer:
         monkeypatch.setattr(Registry, "publish", real)
         real(self, best, replacing=replacing)
-        return real(self, directory, replacing=replacing)
+        return real(self, directory, replacing=replacing, insists=insists)
 
     monkeypatch.setattr(Registry, "publish", publish_after_another)
     decision = publish(model(tmp_path, "m-3", figures=changed(figures, streams_right=0.9)), registry)
