@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from bot.__main__ import app
@@ -167,6 +168,27 @@ async def test_postgresql_passes_on_that_models_changed(postgres: PostgresServer
             await heard.wait()  # it may have missed something before
             heard.clear()
             await telling.tell("something_else")
+            await telling.tell(MODELS_CHANGED)
+            await heard.wait()
+        listening.cancel()
+        await asyncio.wait({listening})
+    postgres.drop_database(name)
+
+
+async def test_who_listens_is_told_again_after_the_connection_was_lost(postgres: PostgresServer) -> None:
+    name = postgres.fresh_database()
+    async with Database.at(postgres.url(name)) as hearing, Database.at(postgres.url(name)) as telling:
+        heard = asyncio.Event()
+        listening = asyncio.create_task(hearing.hear(MODELS_CHANGED, heard.set))
+        async with asyncio.timeout(60):
+            await heard.wait()
+            heard.clear()
+            async with telling.writing() as session:
+                await session.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'")
+                )
+            await heard.wait()  # somebody may have told it in between
+            heard.clear()
             await telling.tell(MODELS_CHANGED)
             await heard.wait()
         listening.cancel()
