@@ -20,8 +20,8 @@ import typer
 from crawl_as_we_do import crawl, night_settings
 from crawl_measuring import report_crawl
 
+from bot.nights.worker import prepare_queue
 from bot.settings import CollectionSettings
-from bot.worker import prepare_queue
 from core.storage.database import Database
 from demo.helix import CLIENT_ID, CLIENT_SECRET
 from tests.postgres import PostgresServer

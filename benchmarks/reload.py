@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 import typer
 
-from bot.following import ModelFollower, first_model
+from bot.models.following import ModelFollower, first_model
 from core.frames import Frame
 from core.recognition.artifact import MANIFEST_NAME, Manifest, read_artifact, write_artifact
 from core.recognition.candidate import FitnessRules

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot import logs
 from bot.authorise import authorise
 from bot.command_line import (
     ConfigOption,
@@ -24,14 +23,15 @@ from bot.command_line import (
 from bot.commands import wording
 from bot.commands.answer import Answer, Status, to_json
 from bot.commands.request import Identify, Reply, Request
-from bot.crawl import crawl
-from bot.doctor import doctor
-from bot.health import health
-from bot.keeping import data, db
-from bot.models import models
-from bot.rereading import Rereading
+from bot.models.verbs import models
+from bot.nights.crawl import crawl
+from bot.nights.worker import worker
+from bot.operation import logs
+from bot.operation.doctor import doctor
+from bot.operation.health import health
+from bot.operation.keeping import data, db
+from bot.operation.rereading import Rereading
 from bot.settings import read_settings
-from bot.worker import worker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,6 @@ import aiohttp
 from cachetools import TTLCache, cached
 from streamlink.session.session import Streamlink
 
-from bot import logs
-from bot.canary import JUDGING, Canary, Judge
 from bot.claims import new_holder
 from bot.commands import mosaic, wording
 from bot.commands.flagging import Flagging
@@ -27,20 +25,22 @@ from bot.commands.service import CommandService
 from bot.commands.watching import Watching
 from bot.declared import DeclaredCategories
 from bot.door import Door
-from bot.figures import Figures
-from bot.following import ModelFollower, first_model
 from bot.languages.sentences import languages
-from bot.model_news import MODELS_CHANGED, ModelNews
-from bot.nightly import COLLECTION, Nightly
-from bot.quick_questions import QuickQuestions
+from bot.models.canary import JUDGING, Canary, Judge
+from bot.models.following import ModelFollower, first_model
+from bot.models.news import MODELS_CHANGED, ModelNews
+from bot.nights.nightly import COLLECTION, Nightly
+from bot.nights.shared_queue import open_queue
+from bot.operation import logs
+from bot.operation.figures import Figures
+from bot.operation.rereading import LIMITS, LOG_LEVEL, OFF, WEB_LIMITS
 from bot.recording import Recorder
-from bot.replicas import Replicas
-from bot.rereading import LIMITS, LOG_LEVEL, OFF, WEB_LIMITS
+from bot.replicas.membership import Replicas
+from bot.replicas.quick_questions import QuickQuestions
+from bot.replicas.shared_cooldowns import SharedCooldowns
 from bot.schedule import Ending, Job, Schedule
-from bot.shared_cooldowns import SharedCooldowns
 from bot.twitch_addresses import detours
 from bot.watch import MismatchWatch
-from bot.worker import open_queue
 from core.aliases import AliasTable
 from core.collection.collector import Collector
 from core.collection.handing_out import Coordinator
@@ -70,7 +70,6 @@ from core.streams.sampler import SamplingLimits, StreamSampler
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
-    from bot.canary import CountsTrials
     from bot.chat.platform import ChatPlatform, Handle
     from bot.chat.sharing import Sharing
     from bot.chat.twitch_chat import TwitchAddresses
@@ -78,10 +77,11 @@ if TYPE_CHECKING:
     from bot.commands.answer import Answer
     from bot.commands.request import Reply, Request
     from bot.commands.service import LimitsAsks
-    from bot.following import Answering, HearsOfModels, Refusal
-    from bot.nightly import CarriesOutNights
-    from bot.promotion import ModelsReport
-    from bot.rereading import Name, Rereading
+    from bot.models.canary import CountsTrials
+    from bot.models.following import Answering, HearsOfModels, Refusal
+    from bot.models.promotion import ModelsReport
+    from bot.nights.nightly import CarriesOutNights
+    from bot.operation.rereading import Name, Rereading
     from bot.settings import Settings
     from bot.web.opening import Web
     from core.collection.directory import StreamDirectory

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class CountsAsks(Protocol):
-    """What is needed of :class:`bot.figures.Figures`."""
+    """What is needed of :class:`bot.operation.figures.Figures`."""
 
     def began(self) -> None:
         """A command came in."""

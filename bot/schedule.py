@@ -73,7 +73,7 @@ class Job:
 
 
 class CountsRuns(Protocol):
-    """What is needed of :class:`bot.figures.Figures`."""
+    """What is needed of :class:`bot.operation.figures.Figures`."""
 
     def job_ended(self, job: str, outcome: str, *, elapsed_s: float, at_s: float) -> None:
         """A run of a job ended."""

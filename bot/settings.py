@@ -29,8 +29,8 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from rapidfuzz import fuzz, process
 
 from bot.commands.parser import COMMANDS, CommandWords, command_words_problem
-from bot.logs import LogFormat, LogLevel
-from bot.promotion import CanaryRules
+from bot.models.promotion import CanaryRules
+from bot.operation.logs import LogFormat, LogLevel
 from bot.settings_places import PREFIX, SEPARATOR, SettingsPlaces, secret_files, variable
 from core.collection.picks import DEFAULT_NOT_GAMES
 from core.errors import SettingsError
@@ -169,7 +169,7 @@ class ModelSettings(_Section):
 
 
 class CanarySettings(_Section):
-    """``[canary]``: what a challenger must show, and what takes back what was promoted; see ``bot/promotion.py``."""
+    """``[canary]``: what a challenger must show, and what takes back what was promoted: ``bot/models/promotion.py``."""
 
     automatic: bool = True
     share: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -1,4 +1,4 @@
-"""How the pocket Twitch misbehaves when it is told to."""
+"""What can be asked of the pocket Twitch, and how it misbehaves when it is told to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import random
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from demo.traffic import Kind
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Kind(StrEnum):
+    """What a request is for."""
+
+    TOKEN = "token"  # noqa: S105 - what is counted, nobody's token
+    HELIX = "helix"
+    GRAPHQL = "graphql"
+    MASTER = "master"
+    PLAYLIST = "playlist"
+    INIT = "init"
+    SEGMENT = "segment"
 
 
 class Fault(StrEnum):

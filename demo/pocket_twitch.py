@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientConnectionResetError, web
 
 from demo.channels import Adverts, Channel, Closed, Container
-from demo.faults import Fault, Faults
+from demo.faults import Fault, Faults, Kind
 from demo.graphql import answer, signature
 from demo.helix import POINTS, POINTS_PERIOD, TOKEN_LIFETIME, AppTokens, Helix, PointBucket, refusal
 from demo.playlists import MediaAddresses, master_playlist, media_playlist
@@ -28,7 +28,7 @@ from demo.renditions import Quality, renditions_of
 from demo.shaping import Lines
 from demo.studio import Studio
 from demo.timeline import Slot, Timeline, utc_now
-from demo.traffic import Kind, Traffic
+from demo.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

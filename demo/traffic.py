@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from demo.faults import Fault
-
-
-class Kind(StrEnum):
-    """What a request is for."""
-
-    TOKEN = "token"  # noqa: S105 - what is counted, nobody's token
-    HELIX = "helix"
-    GRAPHQL = "graphql"
-    MASTER = "master"
-    PLAYLIST = "playlist"
-    INIT = "init"
-    SEGMENT = "segment"
+    from demo.faults import Fault, Kind
 
 
 @dataclass(kw_only=True, slots=True)

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bot.canary import Canary
 from bot.commands.flagging import Flagging
 from bot.commands.limits import Cooldowns
 from bot.commands.naming import GameNames
@@ -17,6 +16,7 @@ from bot.commands.request import Asker, Command, Identify, Place, Reply, Request
 from bot.commands.service import CommandService
 from bot.commands.watching import Watching
 from bot.declared import DeclaredCategories
+from bot.models.canary import Canary
 from bot.recording import Recorder
 from core.aliases import AliasTable
 from core.collection.directory import Channel

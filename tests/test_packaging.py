@@ -14,7 +14,7 @@ import yaml
 from pydantic import SecretStr
 
 from bot.chat.twitch_tokens import BOT_SCOPES, BROADCASTER_SCOPES
-from bot.figures import Figures
+from bot.operation.figures import Figures
 from bot.settings import STARTER_MODEL, Settings, read_settings
 from bot.settings_places import secret_files, variable
 from tests.packaging.compose import read_compose, read_services

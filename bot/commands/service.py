@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from bot.commands.parser import CommandWords
     from bot.commands.request import Asker, Command, Place, Request
     from bot.commands.watching import Watching
-    from bot.following import Refusal
-    from bot.promotion import ModelsReport
+    from bot.models.following import Refusal
+    from bot.models.promotion import ModelsReport
     from core.collection.directory import Category
     from core.frames import Frame
     from core.recognition.aggregate import AnswerRule
@@ -156,7 +156,7 @@ class KnowsModels(Protocol):
 
 
 class MeasuresModels(Protocol):
-    """What the service needs of :class:`bot.canary.Canary`."""
+    """What the service needs of :class:`bot.models.canary.Canary`."""
 
     def consider(self, look: str, frames: Sequence[Frame], champion: Measured) -> None:
         """Measure a look, perhaps; returns at once."""
@@ -196,7 +196,7 @@ class LimitsAsks(Protocol):
 
 
 class CountsLooks(Protocol):
-    """What the service needs of :class:`bot.figures.Figures`."""
+    """What the service needs of :class:`bot.operation.figures.Figures`."""
 
     def looked(self, answer: Answer, sample: Sample) -> None:
         """A look at a stream succeeded."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bot.commands.answer import Answer
-    from bot.promotion import ModelsReport, PairFigures
+    from bot.models.promotion import ModelsReport, PairFigures
     from core.games import Game
     from core.recognition.aggregate import AnswerRule
     from core.recognition.verdict import GenreLikeness, Verdict

@@ -69,7 +69,7 @@ class RecognizesFrames(Protocol):
 
 
 class CountsRequests(Protocol):
-    """What is needed of :class:`bot.figures.Figures`."""
+    """What is needed of :class:`bot.operation.figures.Figures`."""
 
     def answered_http(self, path: str, status: int, *, elapsed_s: float) -> None:
         """Count an answer over HTTP."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from bot.worker import open_queue
+from bot.nights.shared_queue import open_queue
 from core.collection.gathering import Gathered
 from core.collection.handing_out import Coordinator
 from core.storage.database import Database

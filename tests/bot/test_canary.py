@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bot.canary import Canary, Judge
 from bot.commands.request import Asker, Flag, Place, Role, ShowModel
-from bot.following import ModelFollower, first_model
-from bot.promotion import CanaryRules, Outcome
+from bot.models.canary import Canary, Judge
+from bot.models.following import ModelFollower, first_model
+from bot.models.promotion import CanaryRules, Outcome
 from core.games import Game
 from core.recognition.aggregate import Logits
 from core.recognition.candidate import Candidate, FitnessRules

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.crawl import next_time_of_day
+from bot.nights.crawl import next_time_of_day
 from demo.channels import night_channels
 from demo.conversation import way_to
 from demo.pocket_twitch import PocketTwitch

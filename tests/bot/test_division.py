@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.division import dealt, hashed
+from bot.replicas.division import dealt, hashed
 
 NAMES = st.text(min_size=1, max_size=12)
 THINGS = st.sets(NAMES, max_size=60)

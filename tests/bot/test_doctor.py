@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from bot import doctor
 from bot.__main__ import app
 from bot.chat.twitch_tokens import TokenVault, new_key
-from bot.doctor import State
+from bot.operation import doctor
+from bot.operation.doctor import State
 from bot.settings import (
     DatabaseSettings,
     DataSettings,

@@ -9,7 +9,7 @@ from structlog.contextvars import get_contextvars
 from bot.commands.answer import Answer, Status
 from bot.commands.request import Asker, Help, Identify, Outcome, Place, Reply, Request
 from bot.door import Door
-from bot.figures import Figures
+from bot.operation.figures import Figures
 
 ASK = Request(
     command=Identify(channel="some_channel"),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bot.following import Answering, FirstModel, ModelFollower, Refusal, first_model
+from bot.models.following import Answering, FirstModel, ModelFollower, Refusal, first_model
 from core.errors import ArtifactError
 from core.games import Game
 from core.recognition import candidate as candidate_module

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
-from bot import logs
 from bot.chat.scrubbing import Scrubber
+from bot.operation import logs
 from bot.settings import DatabaseSettings, Settings, TwitchSettings, WebSettings
 
 log = logging.getLogger("bot.somewhere")

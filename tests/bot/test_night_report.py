@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from bot.commands.wording import INTERRUPTING
-from bot.night_report import NightReport, closing_lines
+from bot.nights.report import NightReport, closing_lines
 from core.collection.collector import Ended, NightProgress, NightSummary, Phase
 from core.collection.picks import Outcome
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.claims import LEASE_S
-from bot.nightly import COLLECTION, CollectionUnderWay, Nightly
+from bot.nights.nightly import COLLECTION, CollectionUnderWay, Nightly
 from core.collection.collector import Collector, Ended
 from core.collection.picks import PickRules
 from core.collection.taking import PickTaker

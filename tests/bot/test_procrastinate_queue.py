@@ -12,9 +12,9 @@ import asyncpg
 import psycopg
 import pytest
 
-from bot import procrastinate_queue, worker
-from bot.procrastinate_queue import BEGINNINGS, ProcrastinateQueue
-from bot.worker import open_queue, prepare_queue
+from bot.nights import procrastinate_queue, shared_queue
+from bot.nights.procrastinate_queue import BEGINNINGS, ProcrastinateQueue
+from bot.nights.shared_queue import open_queue, prepare_queue
 from core.collection.handing_out import HandedOut, Place
 from core.errors import SchemaOutdated, StorageError
 from core.storage.database import Database
@@ -219,7 +219,7 @@ async def test_a_file_is_no_queue(tmp_path: Path) -> None:
 
 
 async def test_without_the_extra_there_is_no_queue(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_what_is_missing", lambda: ImportError("no psycopg"))
+    monkeypatch.setattr(shared_queue, "_what_is_missing", lambda: ImportError("no psycopg"))
 
     assert not await prepare_queue(url)
     with pytest.raises(StorageError, match="extra `workers`"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.promotion import CanaryRules, Outcome, PairFigures, alarm, compared, figures_of, judged
+from bot.models.promotion import CanaryRules, Outcome, PairFigures, alarm, compared, figures_of, judged
 from core.storage.records import ModelAnswer
 
 RULES = CanaryRules(looks=20, probation_looks=10)

@@ -19,8 +19,8 @@ from typer.testing import CliRunner, Result
 
 from bot.__main__ import app
 from bot.app import open_looking
-from bot.following import Answering, Refusal
-from bot.model_news import MODELS_CHANGED, ModelNews
+from bot.models.following import Answering, Refusal
+from bot.models.news import MODELS_CHANGED, ModelNews
 from bot.settings import Settings, read_settings
 from core.errors import StorageError
 from core.recognition.registry import Registry, Term

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.rereading import CHANGEABLE, Name, Rereading
+from bot.operation.rereading import CHANGEABLE, Name, Rereading
 from bot.settings import Settings, read_settings
 from tests.bot.test_run import ended
 from tests.web.bench import TOKEN

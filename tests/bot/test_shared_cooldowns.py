@@ -6,8 +6,8 @@ from typing import Any
 
 from bot.commands.limits import Allowed, Cooldowns, Wait
 from bot.commands.request import Asker, Place, Role
-from bot.quick_questions import QuickQuestions
-from bot.shared_cooldowns import SharedCooldowns
+from bot.replicas.quick_questions import QuickQuestions
+from bot.replicas.shared_cooldowns import SharedCooldowns
 from core.errors import StorageError
 
 ANN = Asker(platform="twitch", id="1", name="ann")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.quick_questions import QuickQuestions
-from bot.replicas import Replicas
+from bot.replicas.membership import Replicas
+from bot.replicas.quick_questions import QuickQuestions
 from core.errors import StorageError
 from tests.chat.shared_memory import Memory, replica
 

@@ -27,12 +27,11 @@ from core.collection.directory import Category, LiveStream
 from core.collection.directory import Channel as Known
 from core.errors import DirectoryProblem, DirectoryRefused
 from demo.channels import BundledClip, Channel, demo_channels, night_channels
-from demo.faults import Fault, Faults
+from demo.faults import Fault, Faults, Kind
 from demo.helix import CLIENT_ID, CLIENT_SECRET, broadcaster_id, category_id
 from demo.playlists import broadcast_id
 from demo.pocket_twitch import PocketTwitch
 from demo.timeline import utc_now
-from demo.traffic import Kind
 from tests.fakes import FakeDirectory
 
 QUICK = DirectoryLimits(request_s=2.0, call_s=20.0, first_wait_s=0.01, longest_wait_s=0.05)

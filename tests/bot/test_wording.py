@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bot.commands import wording
 from bot.commands.answer import Answer, LastSeen, Status, to_json
 from bot.languages import sentences
-from bot.promotion import compared
+from bot.models.promotion import compared
 from core.collection.directory import Category
 from core.errors import ReferenceFault
 from core.games import NOT_A_GAME, UNKNOWN, Game

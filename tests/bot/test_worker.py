@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.worker import open_queue, prepare_queue
+from bot.nights.shared_queue import open_queue, prepare_queue
 from core.collection.collector import Ended, NightSummary
 from core.collection.directory import Category, LiveStream
 from core.collection.gathering import Gathered

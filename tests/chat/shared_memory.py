@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from bot.replicas import Replicas
+from bot.replicas.membership import Replicas
 from core.errors import StorageError
 from core.storage.records import Replica
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bot.chat.discord_chat import DiscordChat
 from bot.commands.request import Place, Reply, Request
-from bot.replicas import Replicas
+from bot.replicas.membership import Replicas
 from tests.chat.discord_conversation import QUICK, Answerer, chatting
 from tests.chat.discord_stand_in import DiscordStandIn
 from tests.chat.shared_memory import Memory, replica

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from demo.channels import BundledClip, Channel, demo_channels
-from demo.faults import Fault
+from demo.faults import Fault, Kind
 from demo.helix import CLIENT_ID, CLIENT_SECRET, POINTS, broadcaster_id, category_id
 from demo.pocket_twitch import PocketTwitch
-from demo.traffic import Kind
 
 FORM = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "grant_type": "client_credentials"}
 INVALID = {"error": "Unauthorized", "status": 401, "message": "Invalid OAuth token"}

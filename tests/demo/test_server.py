@@ -16,10 +16,9 @@ import aiohttp
 import pytest
 
 from demo.channels import BundledClip, Channel
-from demo.faults import Fault, Faults
+from demo.faults import Fault, Faults, Kind
 from demo.graphql import PERSISTED_QUERIES, signature
 from demo.pocket_twitch import PocketTwitch
-from demo.traffic import Kind
 
 CHANNEL = Channel(
     login="quick",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bot.commands.answer import Answer, Status
 from bot.commands.request import Identify, Reply, Request
-from bot.figures import Figures
+from bot.operation.figures import Figures
 from bot.web.guards import Tokens
 from bot.web.health import OK, Check, HealthCheck
 from bot.web.pictures import PictureLimits

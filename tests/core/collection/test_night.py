@@ -18,9 +18,8 @@ from core.collection.collector import Ended, NightProgress
 from core.recognition.recognizer import Recognizer
 from core.storage.records import Broadcaster
 from demo.channels import night_channels
-from demo.faults import Faults
+from demo.faults import Faults, Kind
 from demo.pocket_twitch import PocketTwitch
-from demo.traffic import Kind
 from tests.core.collection.stage import DUE, Listener, Stores, open_night, open_stores
 from tests.fakes import RULE, BrightnessNetwork
 

@@ -30,9 +30,8 @@ from core.streams.reference import parse_reference
 from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
 from demo.channels import Adverts, BundledClip, Channel, Closed, Container
-from demo.faults import Fault
+from demo.faults import Fault, Kind
 from demo.pocket_twitch import PocketTwitch
-from demo.traffic import Kind
 from tests.core.streams.stage import session_led_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -15,14 +15,14 @@ from rich.table import Table
 
 from bot.command_line import ConfigOption, DebugOption, log_to_stderr, run_or_exit, settings_or_exit
 from bot.commands import wording
-from bot.model_news import MODELS_CHANGED
+from bot.models.news import MODELS_CHANGED
 from core.errors import ArtifactError, StorageError
 from core.recognition.registry import Means, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.promotion import ModelsReport, VersionFigures
+    from bot.models.promotion import ModelsReport, VersionFigures
     from bot.settings import Settings
     from core.recognition.registry import Pointer, Term
     from core.storage.records import Json
@@ -148,7 +148,7 @@ def _figures_to_json(figures: VersionFigures | None) -> Json:
 
 
 async def _report(settings: Settings, registry: Registry) -> ModelsReport:
-    from bot.canary import Judge  # noqa: PLC0415 - takes its time
+    from bot.models.canary import Judge  # noqa: PLC0415 - takes its time
     from core.storage.database import Database  # noqa: PLC0415
     from core.storage.models import ModelStore  # noqa: PLC0415
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bot.chat.platform import ChatPlatform
     from bot.claims import ClaimsRuns
-    from bot.following import Answering, Refusal
+    from bot.models.following import Answering, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class MarksFlags(Protocol):
 
 
 class CountsModels(Protocol):
-    """What is needed of :class:`bot.figures.Figures`."""
+    """What is needed of :class:`bot.operation.figures.Figures`."""
 
     def model_answers(self, version: str) -> None:
         """This model answers from now on."""

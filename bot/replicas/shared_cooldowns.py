@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bot.commands.limits import Cooldowns, Permission
     from bot.commands.request import Asker, Place
-    from bot.quick_questions import QuickQuestions
+    from bot.replicas.quick_questions import QuickQuestions
 
 _REMEMBERED = 20_000
 

@@ -1,30 +1,24 @@
-"""``python -m bot worker``: does picks that a night on another machine hands out; and the door to their queue.
-
-The queue's library comes with an extra, and is imported only when a queue is opened.
-"""
+"""``python -m bot worker``: does picks that a night on another machine hands out."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot import logs
 from bot.command_line import ConfigOption, DebugOption, run_or_exit, settings_or_exit, stop_signals
+from bot.nights.shared_queue import check_shareable, open_queue
+from bot.operation import logs
 from core.errors import SchemaOutdated, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from bot.app import Looking, Storage
-    from bot.procrastinate_queue import ProcrastinateQueue
     from bot.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,47 +47,6 @@ def worker(
     run_or_exit(_run(settings, parallel=parallel or settings.collection.parallel, stalled_after_s=stalled_after))
 
 
-async def prepare_queue(url: str) -> bool:
-    """Make the queue's tables in a PostgreSQL database, or bring them up to date; harmless when they are there.
-
-    Args:
-        url: of the database.
-
-    Returns:
-        Whether there is a queue now: not in SQLite, and not without the extra ``workers``.
-
-    Raises:
-        StorageError: the database cannot be reached or used, or a newer version has used it.
-    """
-    from core.storage.database import Database  # noqa: PLC0415 - --help is answered at once
-
-    if Database.at(url).is_embedded or _what_is_missing() is not None:
-        return False
-    from bot import procrastinate_queue  # noqa: PLC0415 - not without the extra
-
-    await procrastinate_queue.migrate(url)
-    return True
-
-
-@asynccontextmanager
-async def open_queue(url: str, *, stalled_after_s: float | None = None) -> AsyncIterator[ProcrastinateQueue]:
-    """The queue of picks in a PostgreSQL database, for who hands out and for who takes.
-
-    Args:
-        url: of the database.
-        stalled_after_s: a worker that was not heard of for so long is dead; the same for all. None is the default.
-
-    Raises:
-        SchemaOutdated: the database waits for ``db migrate``.
-        StorageError: it is none that workers can share, cannot be reached or used, or the extra is not installed.
-    """
-    _check_shareable(url)
-    from bot.procrastinate_queue import STALLED_AFTER_S, opened  # noqa: PLC0415 - not without the extra
-
-    async with opened(url, stalled_after_s=stalled_after_s or STALLED_AFTER_S) as queue:
-        yield queue
-
-
 async def _run(settings: Settings, *, parallel: int, stalled_after_s: float | None) -> None:
     # Imported here, so that --help and a mistake in the settings are answered at once.
     from bot.app import open_looking, open_storage  # noqa: PLC0415
@@ -101,7 +54,7 @@ async def _run(settings: Settings, *, parallel: int, stalled_after_s: float | No
 
     async with stop_signals() as stop:
         # Before what takes longer: what is missing is said at once, by who says most precisely what that is.
-        _check_shareable(settings.database_url)
+        check_shareable(settings.database_url)
         async with Database.at(settings.database_url) as database:
             await database.check()
         async with open_queue(settings.database_url):
@@ -147,28 +100,3 @@ async def _work(
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await stop.wait()
-
-
-def _check_shareable(url: str) -> None:
-    from core.storage.database import Database  # noqa: PLC0415
-
-    database = Database.at(url)
-    if database.is_embedded:
-        raise StorageError(
-            f"Workers need PostgreSQL, and the database is the file {database.url}; name a server's in [database] url."
-        )
-    missing = _what_is_missing()
-    if missing is not None:
-        raise StorageError(
-            "Workers need what the extra `workers` brings; run: python -m pip install --editable '.[workers]'"
-        ) from missing
-
-
-def _what_is_missing() -> ImportError | None:
-    """Why the extra ``workers`` cannot be used; None when it can."""
-    try:
-        for name in ("psycopg", "psycopg_pool", "procrastinate"):
-            importlib.import_module(name)
-    except ImportError as error:
-        return error
-    return None

@@ -265,7 +265,7 @@ async def database(settings: Settings) -> Finding:
 
 def model(settings: Settings) -> Finding:
     """Whether the model that would answer can, and how fast."""
-    from bot.following import first_model  # noqa: PLC0415 - takes its time
+    from bot.models.following import first_model  # noqa: PLC0415 - takes its time
     from core.recognition.candidate import FitnessRules  # noqa: PLC0415
     from core.recognition.registry import Registry  # noqa: PLC0415
 

@@ -82,7 +82,7 @@ class HearsOfModels(Protocol):
 
 
 class TriesChallengers(Protocol):
-    """What is needed of :class:`bot.canary.Canary`."""
+    """What is needed of :class:`bot.models.canary.Canary`."""
 
     def challenge(self, model: Candidate, term: Term) -> None:
         """Try this one from now on."""

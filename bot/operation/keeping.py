@@ -150,7 +150,7 @@ async def _forget(settings: Settings, login: str) -> Forgotten:
 
 
 async def _migrate(settings: Settings) -> Migration:
-    from bot.worker import prepare_queue  # noqa: PLC0415
+    from bot.nights.shared_queue import prepare_queue  # noqa: PLC0415
     from core.storage.database import Database  # noqa: PLC0415
 
     async with Database.at(settings.database_url) as database:

@@ -1,9 +1,9 @@
 """Processes of the bot that share the chats over one PostgreSQL.
 
 Each says every few seconds that it is here and what it hears, and is told who else is: from that everyone works out
-alone what is whose (:mod:`bot.division`). Nothing is let go of before whoever is to have it says that it hears it, and
-what two hear meanwhile is answered by the one that takes it first. So nothing is missed when a process comes or goes;
-when one dies, what it heard is missed until the others have noticed.
+alone what is whose (:mod:`bot.replicas.division`). Nothing is let go of before whoever is to have it says that it hears
+it, and what two hear meanwhile is answered by the one that takes it first. So nothing is missed when a process comes or
+goes; when one dies, what it heard is missed until the others have noticed.
 
 When the database is away everything stays as it was, and what is heard is answered.
 """
@@ -16,9 +16,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from bot.division import dealt as dealt_out
-from bot.division import hashed
-from bot.quick_questions import QuickQuestions
+from bot.replicas.division import dealt as dealt_out
+from bot.replicas.division import hashed
+from bot.replicas.quick_questions import QuickQuestions
 from core.errors import StorageError
 from core.storage.records import Replica
 

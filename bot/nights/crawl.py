@@ -72,7 +72,7 @@ async def _crawl(settings: Settings, *, games: int | None, streams: int | None, 
 
     from bot.app import open_directory, open_looking, open_nightly, open_storage  # noqa: PLC0415
     from bot.claims import new_holder  # noqa: PLC0415
-    from bot.night_report import NightReport, closing_lines  # noqa: PLC0415
+    from bot.nights.report import NightReport, closing_lines  # noqa: PLC0415
 
     console = Console()
     async with contextlib.AsyncExitStack() as stack:

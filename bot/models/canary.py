@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bot.commands import wording
-from bot.promotion import ModelsReport, Outcome, alarm, compared, figures_of, judged
+from bot.models.promotion import ModelsReport, Outcome, alarm, compared, figures_of, judged
 from bot.schedule import Ending
 from core.errors import StorageError
 from core.recognition.aggregate import aggregate
@@ -23,8 +23,8 @@ from core.storage.records import AuditEntry, NewModelAnswer, RunState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from bot.model_news import ModelNews
-    from bot.promotion import CanaryRules
+    from bot.models.news import ModelNews
+    from bot.models.promotion import CanaryRules
     from core.frames import Frame
     from core.games import Game
     from core.recognition.candidate import Candidate
@@ -48,7 +48,7 @@ _BEFORE_AT_MOST = timedelta(days=30)
 
 
 class CountsTrials(Protocol):
-    """What is needed of :class:`bot.figures.Figures`."""
+    """What is needed of :class:`bot.operation.figures.Figures`."""
 
     def model_looked(self, version: str, role: str, outcome: str, *, frame_s: float) -> None:
         """A model was shown a look.

@@ -1,0 +1,1 @@
+"""What becomes of models while the bot runs."""

@@ -1,0 +1,1 @@
+"""The nightly collection: by the clock, by hand, and on other machines."""
