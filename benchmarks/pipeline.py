@@ -37,10 +37,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_native_stderr():
     import keras
 
-    from training.augment import AugmentConfig
     from training.config import Balance
-    from training.folders import list_frames
-    from training.pipeline import FrameBatches, PackedFrames, Pictures, pack
+    from training.data.folders import list_frames
+    from training.pipeline.augment import AugmentConfig
+    from training.pipeline.shards import FrameBatches, PackedFrames, Pictures, pack
 
 Batch: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
 CLIPS = Path(__file__).parents[1] / "demo" / "clips"

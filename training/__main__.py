@@ -15,8 +15,8 @@ from core.errors import GameSpotterError
 from core.quiet import quiet_native_stderr
 
 if TYPE_CHECKING:
-    from training.baselines import SupportVectors
     from training.config import TrainConfig
+    from training.scoring.baselines import SupportVectors
 
 Data = Annotated[
     Path,
@@ -96,7 +96,7 @@ def run(
     if (coordinator is None) != (processes == 1) or process >= processes:
         raise typer.BadParameter("several processes need --coordinator, --processes and, below that, --process")
     with quiet_native_stderr():
-        from training.devices import Processes  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+        from training.fitting.devices import Processes  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
         from training.run import RunOptions  # noqa: PLC0415
         from training.run import run as run_  # noqa: PLC0415
 
@@ -175,7 +175,7 @@ def tune(
 ) -> None:
     """Search for the best way to train, on validation streams alone. Resumes; several processes may share a study."""
     with quiet_native_stderr():
-        from training.search_space import search_space  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+        from training.search.search_space import search_space  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
         from training.tune import TuneOptions  # noqa: PLC0415
         from training.tune import tune as tune_  # noqa: PLC0415
 
@@ -304,7 +304,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the manifest of all frames that can be learned from. The same store gives the same bytes."""
-    from training.division import DivisionRule  # noqa: PLC0415 (so that --help answers at once)
+    from training.data.division import DivisionRule  # noqa: PLC0415 (so that --help answers at once)
     from training.export import export as export_  # noqa: PLC0415
 
     rule = DivisionRule(near_bits=near_bits, test_share=test_share, validation_share=validation_share)
@@ -343,7 +343,7 @@ def evaluate(
 ) -> None:
     """Measure models on the same streams, per frame and per stream, side by side, with null models."""
     with quiet_native_stderr():
-        from training.assess import evaluate as evaluate_  # noqa: PLC0415 (so that --help answers at once)
+        from training.evaluate import evaluate as evaluate_  # noqa: PLC0415 (so that --help answers at once)
 
         baselines = [_support_vectors(preset, weights, work=work, as_json=as_json)] if svm else []
     evaluate_(
@@ -403,7 +403,7 @@ def preview(
 def _support_vectors(preset: str, weights: str | None, *, work: Path, as_json: bool) -> SupportVectors:
     from rich.console import Console  # noqa: PLC0415 (so that --help answers at once)
 
-    from training.baselines import SupportVectors  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+    from training.scoring.baselines import SupportVectors  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
 
     return SupportVectors(_config(preset, None, weights), work=work, console=Console(stderr=as_json))
 

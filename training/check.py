@@ -21,13 +21,13 @@ from rich.table import Table
 
 from core.errors import DataSetError
 from core.quiet import quiet_native_stderr
-from training.division import DivisionRule
+from training.data.division import DivisionRule
+from training.data.folders import divided_streams, survey
+from training.data.manifest import frame_path
+from training.data.pictures import read_picture
+from training.data.split import Part
+from training.data.store import opened
 from training.export import divided, usable
-from training.folders import divided_streams, survey
-from training.manifest import frame_path
-from training.pictures import read_picture
-from training.split import Part
-from training.store import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from core.storage.labelled import Labelled
     from core.storage.records import Json
-    from training.folders import Tree, TreePicture
+    from training.data.folders import Tree, TreePicture
 
 _READERS = 2
 """Decoding takes a whole core each."""

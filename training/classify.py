@@ -16,8 +16,8 @@ from core.games import UNKNOWN
 from core.recognition.aggregate import aggregate, softmax
 from core.recognition.artifact import read_artifact
 from core.recognition.runtime import Network
-from training.pictures import read_picture
-from training.report import percent
+from training.data.pictures import read_picture
+from training.reports.page import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from core.errors import TrainingError
 from core.recognition.aggregate import NoveltyScore
 from training import configs
-from training.augment import AugmentConfig
+from training.pipeline.augment import AugmentConfig
 
 STORED_SHAPE = (180, 320)
 """Height and width of a stored frame; a network cannot see more than it."""
@@ -227,7 +227,7 @@ class Fitting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayoutConfig:
-    """The discriminant on where things are on the screen; see `training.layout`.
+    """The discriminant on where things are on the screen; see `training.fitting.layout`.
 
     Attributes:
         grid: rows and columns it looks at.

@@ -26,8 +26,8 @@ from core.errors import DataSetError
 from core.frames import IMAGE_CONVENTION
 from core.storage.naming import slug
 from core.storage.records import FlagState, LabelSource
-from training.division import Division, DivisionRule, Picture, divide
-from training.manifest import (
+from training.data.division import Division, DivisionRule, Picture, divide
+from training.data.manifest import (
     CaptureEntry,
     DataManifest,
     FrameEntry,
@@ -38,15 +38,15 @@ from training.manifest import (
     read_manifest,
     write_manifest,
 )
-from training.split import Part
-from training.store import opened
+from training.data.split import Part
+from training.data.store import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from core.storage.labelled import Labelled, LabelledCapture, LabelledFrame
     from core.storage.records import Json
-    from training.store import Store
+    from training.data.store import Store
 
 _SOURCES = tuple(LabelSource)
 
@@ -62,7 +62,7 @@ _WHY = {
     "contradictory_frames": "frames of which the very same file is labelled otherwise",
     "near_duplicate_frames": "frames that another part shows almost alike",
 }
-"""What is said of :class:`training.manifest.LeftOut`."""
+"""What is said of :class:`training.data.manifest.LeftOut`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,12 +23,12 @@ from core.errors import ArtifactError, TrainingError
 from core.frames import decode_jpeg, encode_jpeg
 from core.recognition.artifact import NETWORK_NAME, Manifest, write_artifact
 from core.recognition.golden import golden_files
-from training.report import Story, html, model_card
+from training.reports.page import Story, html, model_card
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from training.litert import Agreement
+    from training.fitting.litert import Agreement
 
 _NETWORK, _DRAFT, _FILES, _GOLDEN = "network.keras", "draft.json", "files", "golden"
 
@@ -126,7 +126,7 @@ def finish_unfinished(unfinished: Path, *, out: Path) -> None:
 def _exported(
     model: keras.Model, compared: npt.NDArray[np.uint8], manifest: Manifest, console: Console
 ) -> tuple[bytes, Agreement]:
-    from training.litert import check, export  # noqa: PLC0415 (TensorFlow need not be there)
+    from training.fitting.litert import check, export  # noqa: PLC0415 (TensorFlow need not be there)
 
     temperature, games = manifest.temperature, len(manifest.labels)
     network = export(model)
@@ -148,7 +148,7 @@ def _write(
     golden: tuple[GoldenFrame, ...],
     console: Console,
 ) -> None:
-    from training.litert import run  # noqa: PLC0415 (TensorFlow need not be there)
+    from training.fitting.litert import run  # noqa: PLC0415 (TensorFlow need not be there)
 
     kept: dict[str, Path | bytes] = {NETWORK_NAME: network, **files}
     if golden:

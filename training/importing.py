@@ -24,17 +24,17 @@ from core.quiet import quiet_native_stderr
 from core.storage.frame_store import keep_frame
 from core.storage.naming import slug
 from core.storage.records import Broadcaster, BroadcastStream, CaptureKind, KeptFrame, NewCapture
-from training.folders import survey
-from training.pictures import is_stored_jpeg, read_picture
-from training.store import opened
+from training.data.folders import survey
+from training.data.pictures import is_stored_jpeg, read_picture
+from training.data.store import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from core.storage.records import OptOuts
-    from training.folders import Tree
-    from training.store import Store
+    from training.data.folders import Tree
+    from training.data.store import Store
 
 _LARGEST_BYTES = 64 * 1024 * 1024
 """No picture of a game is larger; what is would fill the memory."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from core.errors import DataSetError
-from training.devices import prepare_devices
-from training.prepare import prepare
+from training.fitting.devices import prepare_devices
+from training.pipeline.prepare import prepare
 from training.protocols import attempt, figures, trials
-from training.report import told
-from training.tables import print_protocols
+from training.reports.page import told
+from training.scoring.tables import print_protocols
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.checkpoint import Epoch
     from training.config import TrainConfig
+    from training.fitting.checkpoint import Epoch
 
 
 def measure(*, data: Path, stored: Path, out: Path, config: TrainConfig, work: Path, authors: tuple[str, ...]) -> None:

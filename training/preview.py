@@ -16,8 +16,8 @@ import numpy as np
 
 from core.errors import DataSetError, TrainingError
 from core.frames import IMAGE_CONVENTION, to_stored
-from training.augment import AugmentConfig, augment
-from training.pictures import read_picture
+from training.data.pictures import read_picture
+from training.pipeline.augment import AugmentConfig, augment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,9 +28,14 @@ from scipy.special import expit
 
 from core.errors import DataSetError
 from core.recognition.aggregate import AnswerRule, NoveltyScore, softmax
-from training.calibrate import fit_temperature, fit_threshold
-from training.evaluate import Accuracy, JudgedStream, accuracy, auroc, confusion, judge, sampled_means, together
-from training.figures import (
+from training.data.genres import GenreTable
+from training.data.split import ROTATIONS, Split, by_author, by_random_frame, by_stream, held_out_games
+from training.fitting.calibrate import fit_temperature, fit_threshold
+from training.fitting.learn import Asked, learn
+from training.fitting.train import Task
+from training.pipeline.overlays import covered_share, with_overlays
+from training.scoring.accuracy import Accuracy, JudgedStream, accuracy, auroc, confusion, judge, sampled_means, together
+from training.scoring.figures import (
     AnswerFigures,
     GameFigures,
     GenreFigures,
@@ -43,11 +48,8 @@ from training.figures import (
     TestFigures,
     UnknownFigures,
 )
-from training.genre_scores import choose_thresholds
-from training.genres import GenreTable
-from training.learn import Asked, learn
-from training.overlays import covered_share, with_overlays
-from training.scores import (
+from training.scoring.genre_scores import choose_thresholds
+from training.scoring.scores import (
     Answers,
     Shown,
     UnknownScores,
@@ -59,9 +61,7 @@ from training.scores import (
     stream_answers,
     unknown_scores,
 )
-from training.split import ROTATIONS, Split, by_author, by_random_frame, by_stream, held_out_games
-from training.summary import answer_figures, genre_figures, score_figures
-from training.train import Task
+from training.scoring.summary import answer_figures, genre_figures, score_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,14 +69,14 @@ if TYPE_CHECKING:
 
     from core.games import Game
     from core.recognition.aggregate import Logits
-    from training.checkpoint import Epoch
     from training.config import TrainConfig
-    from training.devices import Devices
-    from training.genre_scores import Chances, Marks
-    from training.genres import Genre
-    from training.pipeline import PackedFrames
-    from training.prepare import Prepared
-    from training.split import Rows
+    from training.data.genres import Genre
+    from training.data.split import Rows
+    from training.fitting.checkpoint import Epoch
+    from training.fitting.devices import Devices
+    from training.pipeline.prepare import Prepared
+    from training.pipeline.shards import PackedFrames
+    from training.scoring.genre_scores import Chances, Marks
 
 Names: TypeAlias = npt.NDArray[np.str_]
 _NEVER = 1e9

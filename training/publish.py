@@ -19,20 +19,20 @@ from core.errors import ArtifactError, DataSetError
 from core.recognition.artifact import read_artifact
 from core.recognition.registry import CurrentChangedError, Registry
 from core.recognition.runtime import Network
-from training.answers import FIGURES_NAME, ask, is_made_of
-from training.evaluate import accuracy, judge
-from training.figures import ProtocolFigures
-from training.folders import list_frames
-from training.learnt import learnt_of, streams_learnt
-from training.manifest import list_manifest
-from training.split import Part
+from training.data.folders import list_frames
+from training.data.learnt import learnt_of, streams_learnt
+from training.data.manifest import list_manifest
+from training.data.split import Part
+from training.scoring.accuracy import accuracy, judge
+from training.scoring.answers import FIGURES_NAME, ask, is_made_of
+from training.scoring.figures import ProtocolFigures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from core.recognition.artifact import Artifact
-    from training.folders import FrameFile, Listing
+    from training.data.folders import FrameFile, Listing
 
 _THREADS = 2
 _EQUAL = 1e-9

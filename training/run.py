@@ -26,30 +26,30 @@ from core.recognition.artifact import (
     Manifest,
     UnknownSection,
 )
-from training.calibrate import fit_temperature, fit_threshold
-from training.devices import prepare_devices
-from training.evaluate import judge, sampled_means
-from training.figures import ProtocolFigures
+from training.data.genres import GenreTable
+from training.data.learnt import LEARNT_NAME, learnt_text
+from training.data.split import Part
 from training.finish import GoldenFrame, Trained, finish
-from training.genre_scores import choose_thresholds
-from training.genres import GenreTable
-from training.judged import JudgedFrames, micro_roc
-from training.learn import Learnt, learn
-from training.learnt import LEARNT_NAME, learnt_text
-from training.look import looks
-from training.prepare import Prepared, prepare, split_of
+from training.fitting.calibrate import fit_temperature, fit_threshold
+from training.fitting.devices import prepare_devices
+from training.fitting.learn import Learnt, learn
+from training.fitting.train import Task, write_log
+from training.pipeline.prepare import Prepared, prepare, split_of
 from training.protocols import Outcome, rule_of, test_figures
-from training.report import GameShare, Story, percent, told
-from training.split import Part
-from training.train import Task, write_log
+from training.reports.look import looks
+from training.reports.page import GameShare, Story, percent, told
+from training.scoring.accuracy import judge, sampled_means
+from training.scoring.figures import ProtocolFigures
+from training.scoring.genre_scores import choose_thresholds
+from training.scoring.judged import JudgedFrames, micro_roc
 
 if TYPE_CHECKING:
-    from training.checkpoint import Epoch
     from training.config import TrainConfig
-    from training.devices import Processes
-    from training.figures import TestFigures
-    from training.genres import Genre
-    from training.split import Split
+    from training.data.genres import Genre
+    from training.data.split import Split
+    from training.fitting.checkpoint import Epoch
+    from training.fitting.devices import Processes
+    from training.scoring.figures import TestFigures
 
 _COMPARED_FRAMES = 256
 _GOLDEN_FRAMES_PER_GAME = 2

@@ -15,26 +15,26 @@ from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from core.errors import DataSetError, TrainingError
-from training.devices import prepare_devices
-from training.layout import check_grid
-from training.prepare import Prepared, prepare, split_of
-from training.report import percent, told
-from training.search_picture import End, Tried, search_picture
-from training.studies import open_study, reason
-from training.train import Task, fit, merit
-from training.views import KeptViews
+from training.fitting.devices import prepare_devices
+from training.fitting.layout import check_grid
+from training.fitting.train import Task, fit, merit
+from training.pipeline.prepare import Prepared, prepare, split_of
+from training.pipeline.views import KeptViews
+from training.reports.page import percent, told
+from training.search.search_picture import End, Tried, search_picture
+from training.search.studies import open_study, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna.trial import FrozenTrial
 
-    from training.checkpoint import Epoch
     from training.config import TrainConfig
-    from training.devices import Devices
-    from training.search_space import SearchSpace, Value
-    from training.split import Split
-    from training.studies import Study
+    from training.data.split import Split
+    from training.fitting.checkpoint import Epoch
+    from training.fitting.devices import Devices
+    from training.search.search_space import SearchSpace, Value
+    from training.search.studies import Study
 
 _WAITING_S = 2.0
 _ENDS = {TrialState.COMPLETE: End.COMPLETE, TrialState.PRUNED: End.PRUNED, TrialState.FAIL: End.FAILED}

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import training.assess as module
+import training.evaluate as module
 from core.errors import ArtifactError, DataSetError
 from core.frames import encode_jpeg
 from core.games import Game
 from core.recognition.artifact import Manifest, write_artifact
 from tests.artifacts import NETWORKS, brightness_artifact
-from training.assess import chosen, number_of, read_declared
-from training.figures import EvaluationFigures, ProtocolFigures
-from training.folders import FrameFile, list_frames
-from training.learnt import LEARNT_NAME, learnt_text
-from training.scores import NO_GAME
-from training.split import Part
-from training.tables import confusion_text, print_evaluation
+from training.data.folders import FrameFile, list_frames
+from training.data.learnt import LEARNT_NAME, learnt_text
+from training.data.split import Part
+from training.evaluate import chosen, number_of, read_declared
+from training.scoring.figures import EvaluationFigures, ProtocolFigures
+from training.scoring.scores import NO_GAME
+from training.scoring.tables import confusion_text, print_evaluation
 
 ROOT = Path(__file__).parents[2]
 BRIGHTNESS = {"valorant": 20, "chess": 128, "freedoom": 235}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TrainingError
-from training.augment import AugmentConfig, augment, content_box, trim_border
-from training.overlays import covered_share, with_overlays
+from training.pipeline.augment import AugmentConfig, augment, content_box, trim_border
+from training.pipeline.overlays import covered_share, with_overlays
 
 GAME = np.random.default_rng(3).integers(40, 255, size=(180, 320, 3)).astype(np.uint8)
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import training.baselines as module
+import training.scoring.baselines as module
 from core.errors import DataSetError, TrainingError
 from core.games import Game
-from training.answers import Said
-from training.assess import chosen
-from training.baselines import SupportVectors, answered, fit_and_ask
 from training.config import TrainConfig
-from training.folders import FrameFile, list_frames
-from training.scores import score
+from training.data.folders import FrameFile, list_frames
+from training.evaluate import chosen
+from training.scoring.answers import Said
+from training.scoring.baselines import SupportVectors, answered, fit_and_ask
+from training.scoring.scores import score
 
 
 def test_what_lies_apart_is_told_apart() -> None:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from core.games import Game
 from core.recognition.aggregate import softmax
-from training.calibrate import fit_temperature, fit_threshold
-from training.evaluate import accuracy, auroc, judge, stream_means
+from training.fitting.calibrate import fit_temperature, fit_threshold
 from training.protocols import rule_of
+from training.scoring.accuracy import accuracy, auroc, judge, stream_means
 
 GAMES = (Game(id="chess", name="Chess"), Game(id="doom", name="Doom"))
 

@@ -13,7 +13,7 @@ from core.games import Game
 from tests.training.collected import Collected, jpeg, put
 from training.__main__ import app
 from training.check import CheckReport, Fault, GameFound, Minimum, check_directory, check_store
-from training.split import Part
+from training.data.split import Part
 
 LITTLE = Minimum(frames=2, broadcasters=2, training_frames=4)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core.errors import TrainingError
-from training.checkpoint import Checkpoint, Epoch, Phase
+from training.fitting.checkpoint import Checkpoint, Epoch, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.training.test_checkpoint import epoch, model
-from training.checkpoint import Checkpoint
+from training.fitting.checkpoint import Checkpoint
 checkpoint = Checkpoint(Path(sys.argv[1]), of="this")
 checkpoint.read()
 while True:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import TrainingError
-from training.augment import AugmentConfig
 from training.config import (
     Balance,
     Block,
@@ -25,6 +24,7 @@ from training.config import (
     read_config,
     with_weights,
 )
+from training.pipeline.augment import AugmentConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

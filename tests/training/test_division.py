@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.division import DivisionRule, Picture, divide
-from training.duplicates import near_pairs
-from training.split import Part
+from training.data.division import DivisionRule, Picture, divide
+from training.data.duplicates import near_pairs
+from training.data.split import Part
 
 RULE = DivisionRule()
 

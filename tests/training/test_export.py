@@ -23,14 +23,14 @@ from core.storage.upkeep import Upkeep
 from tests.training.collected import CHATTING, CHESS, DOOM, NOON, Collected
 from training.__main__ import app
 from training.config import TrainConfig
-from training.division import DivisionRule
+from training.data.division import DivisionRule
+from training.data.folders import list_frames
+from training.data.manifest import DataManifest, list_manifest, read_manifest
+from training.data.split import Part
 from training.export import export
-from training.folders import list_frames
 from training.importing import ImportRule, import_tree
-from training.manifest import DataManifest, list_manifest, read_manifest
-from training.prepare import prepare
+from training.pipeline.prepare import prepare
 from training.run import RunOptions, run
-from training.split import Part
 
 CHESS_GAME = Game(id="chess", name="Chess")
 DOOM_GAME = Game(id="doom", name="DOOM")

@@ -7,9 +7,9 @@ import pytest
 
 from core.errors import DataSetError
 from core.frames import encode_jpeg
-from training.folders import Minima, check_minima, list_frames
-from training.pipeline import pack
-from training.split import Part
+from training.data.folders import Minima, check_minima, list_frames
+from training.data.split import Part
+from training.pipeline.shards import pack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.genre_head import fit_genre_head, genre_logits
+from training.fitting.genre_head import fit_genre_head, genre_logits
 
 # Of four games, two are in pixels and two are shooters; one is both.
 MARKS = np.array([[True, False], [True, True], [False, True], [False, False]])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, hamming_loss, precision_recall_fscore_support
 
-from training.genre_scores import ThresholdGoal, answer, choose_thresholds, score_genres, top_class
-from training.genres import Genre
+from training.data.genres import Genre
+from training.scoring.genre_scores import ThresholdGoal, answer, choose_thresholds, score_genres, top_class
 
 GENRES = tuple(Genre(id=name, name=name) for name in ("puzzle", "racing", "shooter"))
 TRUTH = np.array([[1, 0, 1], [0, 1, 0]], dtype=bool)

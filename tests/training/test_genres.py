@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import DataSetError
 from core.games import Game
-from training.genres import GenreTable, read_genres
+from training.data.genres import GenreTable, read_genres
 
 STARTER = Path(__file__).parents[2] / "models" / "starter" / "manifest.json"
 SMALL = """
@@ -84,6 +84,6 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_every_genre_is_of_more_than_one_game(bundled: GenreTable) -> None:
-    text = (Path(__file__).parents[2] / "training" / "genres.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "training" / "data" / "genres.toml").read_text(encoding="utf-8")
     for genre in bundled.genres:
         assert text.count(f'"{genre.id}"') >= 3, genre.id

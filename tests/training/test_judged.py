@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from core.frames import decode_jpeg
 from core.games import Game
-from training.judged import JudgedFrames, micro_roc, mistakes
+from training.scoring.judged import JudgedFrames, micro_roc, mistakes
 
 GAMES = tuple(Game(id=name, name=name.title()) for name in ("chess", "doom", "go"))
 CHESS, DOOM, GO = range(3)

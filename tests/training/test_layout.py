@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.errors import TrainingError
-from training.layout import cosines, fit_layout, grid_means, joined
+from training.fitting.layout import cosines, fit_layout, grid_means, joined
 
 
 def corners(*, games: int, per_game: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,19 +11,19 @@ import pytest
 from rich.console import Console
 
 from training.config import Balance, Head, Pooling, Precision
-from training.devices import prepare_devices
-from training.layout import joined
-from training.learn import learn
-from training.prepare import Prepared, prepare, split_of
-from training.train import Task
-from training.views import KeptViews
+from training.fitting.devices import prepare_devices
+from training.fitting.layout import joined
+from training.fitting.learn import learn
+from training.fitting.train import Task
+from training.pipeline.prepare import Prepared, prepare, split_of
+from training.pipeline.views import KeptViews
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from training.config import TrainConfig
-    from training.learn import Learnt
+    from training.fitting.learn import Learnt
 
 pytestmark = pytest.mark.timeout(300)  # TensorFlow takes its time where processors are shared
 

@@ -15,10 +15,10 @@ import pytest
 from core.errors import TrainingError
 from core.frames import decode_jpeg
 from core.games import Game
-from training.augment import AugmentConfig
-from training.judged import JudgedFrames
-from training.look import drawn_over, first_filters, grad_cam, looks
-from training.network import Network
+from training.fitting.network import Network
+from training.pipeline.augment import AugmentConfig
+from training.reports.look import drawn_over, first_filters, grad_cam, looks
+from training.scoring.judged import JudgedFrames
 
 RED, BLUE = 0, 1
 GAMES = (Game(id="red", name="Red"), Game(id="blue", name="Blue"))

@@ -11,10 +11,10 @@ import pytest
 
 from core.errors import TrainingError
 from training.config import Block, Head, Pooling, Pretrained, Scratch, TrainConfig, preset, presets
-from training.network import BACKBONES, FEATURES, LOGITS, MAP, build, let_train
+from training.fitting.network import BACKBONES, FEATURES, LOGITS, MAP, build, let_train
 
 if TYPE_CHECKING:
-    from training.network import Network
+    from training.fitting.network import Network
 
 GAMES = 4
 

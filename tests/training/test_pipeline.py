@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from core.errors import DataSetError
 from core.frames import encode_jpeg
 from training.config import Balance
-from training.folders import list_frames
-from training.pipeline import FrameBatches, PackedFrames, Pictures, Share, pack
-from training.prepare import split_of
+from training.data.folders import list_frames
+from training.pipeline.prepare import split_of
+from training.pipeline.shards import FrameBatches, PackedFrames, Pictures, Share, pack
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.split import Rows
+    from training.data.split import Rows
 
 GAMES = 3
 # Streams of very different length, and games as well: 20, 8 and 3 frames.
@@ -212,7 +212,7 @@ def test_what_was_decoded_once_is_only_mapped_again(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = pack(list_frames(tiny_data), tmp_path, progress=lambda done, total: None)
-    monkeypatch.setattr("training.pipeline.decode_jpeg", lambda data: pytest.fail("decoded again"))
+    monkeypatch.setattr("training.pipeline.shards.decode_jpeg", lambda data: pytest.fail("decoded again"))
     again = pack(list_frames(tiny_data), tmp_path, progress=lambda done, total: None)
     assert again.sha256 == first.sha256
     assert again.names == first.names

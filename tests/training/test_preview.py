@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from core.errors import DataSetError, TrainingError
 from core.frames import encode_jpeg
 from training.__main__ import app
-from training.augment import AugmentConfig
+from training.pipeline.augment import AugmentConfig
 from training.preview import changes, contact_sheet, preview, tiles
 
 if TYPE_CHECKING:

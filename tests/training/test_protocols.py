@@ -12,15 +12,15 @@ import pytest
 from rich.console import Console
 
 from core.games import Game
-from training.calibrate import fit_temperature
 from training.config import Balance
-from training.figures import ProtocolFigures, TestFigures
-from training.folders import list_frames
-from training.genres import Genre, GenreTable
-from training.pipeline import FrameBatches, PackedFrames, pack
+from training.data.folders import list_frames
+from training.data.genres import Genre, GenreTable
+from training.fitting.calibrate import fit_temperature
+from training.pipeline.shards import FrameBatches, PackedFrames, pack
 from training.protocols import Outcome, figures, near_ones, trials
-from training.scores import Answers, concatenated, frame_answers, reliability
-from training.tables import print_protocols
+from training.scoring.figures import ProtocolFigures, TestFigures
+from training.scoring.scores import Answers, concatenated, frame_answers, reliability
+from training.scoring.tables import print_protocols
 
 if TYPE_CHECKING:
     from training.config import TrainConfig

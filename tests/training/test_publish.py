@@ -15,11 +15,11 @@ from core.frames import encode_jpeg
 from core.recognition.artifact import Artifact, read_artifact, write_artifact
 from core.recognition.registry import Means, Pointer, Registry
 from tests.artifacts import NETWORKS, brightness_artifact
-from training.figures import ProtocolFigures
-from training.folders import FrameFile
-from training.learnt import learnt_text
+from training.data.folders import FrameFile
+from training.data.learnt import learnt_text
+from training.data.split import Part
 from training.publish import Compared, ComparedBy, Comparison, Decision, decide
-from training.split import Part
+from training.scoring.figures import ProtocolFigures
 
 ROOT = Path(__file__).parents[2]
 STARTER = ROOT / "models" / "starter"

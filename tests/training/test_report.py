@@ -19,9 +19,13 @@ from core.recognition.artifact import (
     Manifest,
     UnknownSection,
 )
-from training import charts
-from training.checkpoint import Epoch, Phase
-from training.figures import (
+from training.fitting.checkpoint import Epoch, Phase
+from training.fitting.litert import Agreement
+from training.preview import Tile
+from training.reports import charts
+from training.reports.look import Attention, Looks
+from training.reports.page import GameShare, Provenance, Story, confusion_table, html, model_card, weakest
+from training.scoring.figures import (
     AnswerFigures,
     BinFigures,
     ClassFigures,
@@ -47,11 +51,7 @@ from training.figures import (
     UnknownFigures,
     UnknownThresholdFigures,
 )
-from training.judged import MICRO, Mistake
-from training.litert import Agreement
-from training.look import Attention, Looks
-from training.preview import Tile
-from training.report import GameShare, Provenance, Story, confusion_table, html, model_card, weakest
+from training.scoring.judged import MICRO, Mistake
 
 IDS = ("chess", "doom", "go")
 EVIL = "Doom <script>alert(1)</script> | & co."

@@ -14,8 +14,8 @@ from core.frames import decode_jpeg
 from core.recognition.aggregate import aggregate
 from core.recognition.artifact import Artifact, read_artifact
 from core.recognition.runtime import Network
-from training import network
 from training.config import Pretrained, TrainConfig, preset, presets
+from training.fitting import network
 from training.run import RunOptions, run
 
 if TYPE_CHECKING:

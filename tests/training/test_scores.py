@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 
 from core.games import Game
 from core.recognition.aggregate import GenreRule, softmax
-from training.evaluate import FRAMES_PER_ANSWER, accuracy, judge, sampled, sampled_means
 from training.protocols import rule_of
-from training.scores import (
+from training.scoring.accuracy import FRAMES_PER_ANSWER, accuracy, judge, sampled, sampled_means
+from training.scoring.scores import (
     NO_GAME,
     Answers,
     Novelties,

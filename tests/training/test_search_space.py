@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from core.errors import TrainingError
 from training.config import Balance, Pretrained, preset, presets, read_config
-from training.search_picture import End, Tried, search_picture
-from training.search_space import SearchSpace, search_space
+from training.search.search_picture import End, Tried, search_picture
+from training.search.search_space import SearchSpace, search_space
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from training.config import TrainConfig
-    from training.search_space import Value
+    from training.search.search_space import Value
 
 SPACES = {name: search_space(preset(name), backbones=(), heights_px=(), most_epochs=10) for name in presets()}
 WIDE = search_space(

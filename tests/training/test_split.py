@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataSetError
-from training.split import Part, all_but_validation, as_given, by_author, by_random_frame, by_stream, held_out_games
+from training.data.split import (
+    Part,
+    all_but_validation,
+    as_given,
+    by_author,
+    by_random_frame,
+    by_stream,
+    held_out_games,
+)
 
 ROTATIONS = 5
 

@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from core.errors import TrainingError
-from training.studies import Counts, Study, open_study, reason
+from training.search.studies import Counts, Study, open_study, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 HANGING = """
 import sys, time
 from pathlib import Path
-from training.studies import open_study
+from training.search.studies import open_study
 study = open_study(sys.argv[1], name="s", of="this", directory=Path(sys.argv[2]), longest=9, seed=0)
 def hang(trial, folder):
     value = trial.suggest_float("x", 0, 1)
@@ -36,7 +36,7 @@ study.run_next(hang)
 WORKING = """
 import sys, time
 from pathlib import Path
-from training.studies import open_study
+from training.search.studies import open_study
 study = open_study(sys.argv[1], name="s", of="this", directory=Path(sys.argv[2]), longest=9, seed=0)
 def quick(trial, folder):
     time.sleep(0.05)

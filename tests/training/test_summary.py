@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from core.games import Game
 from core.recognition.aggregate import softmax
-from training.figures import AnswerFigures
-from training.genres import Genre
-from training.scores import frame_answers, kept, one_hot, reliability, roc_curves, score
-from training.summary import answer_figures, genre_figures
+from training.data.genres import Genre
+from training.scoring.figures import AnswerFigures
+from training.scoring.scores import frame_answers, kept, one_hot, reliability, roc_curves, score
+from training.scoring.summary import answer_figures, genre_figures
 
 GAMES = tuple(Game(id=name, name=name) for name in ("chess", "doom", "go"))
 

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from core.errors import TrainingError
-from training.checkpoint import Phase
 from training.config import (
     Block,
     Fitting,
@@ -32,17 +31,18 @@ from training.config import (
     Scratch,
     TrainConfig,
 )
-from training.devices import prepare_devices, within_memory
-from training.folders import list_frames
-from training.network import build
-from training.pipeline import PackedFrames, Pictures, pack
-from training.prepare import split_of
-from training.train import Fitted, Task, fit, write_log
-from training.views import KeptViews
+from training.data.folders import list_frames
+from training.fitting.checkpoint import Phase
+from training.fitting.devices import prepare_devices, within_memory
+from training.fitting.network import build
+from training.fitting.train import Fitted, Task, fit, write_log
+from training.pipeline.prepare import split_of
+from training.pipeline.shards import PackedFrames, Pictures, pack
+from training.pipeline.views import KeptViews
 
 if TYPE_CHECKING:
-    from training.checkpoint import Epoch
-    from training.pipeline import Examples
+    from training.fitting.checkpoint import Epoch
+    from training.pipeline.shards import Examples
 
 ROOT = Path(__file__).parents[2]
 

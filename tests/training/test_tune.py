@@ -19,9 +19,9 @@ from core.errors import DataSetError, TrainingError
 from training import tune as verb
 from training.__main__ import app
 from training.config import Scratch, read_config
-from training.pipeline import Pictures
-from training.prepare import split_of
-from training.search_space import search_space
+from training.pipeline.prepare import split_of
+from training.pipeline.shards import Pictures
+from training.search.search_space import search_space
 from training.tune import TuneOptions, tune
 
 if TYPE_CHECKING:

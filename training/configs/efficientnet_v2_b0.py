@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.transfer import transfer
+from training.fitting.transfer import transfer
 
 if TYPE_CHECKING:
     from training.config import TrainConfig

@@ -1,0 +1,1 @@
+"""From a data set to what a network is shown: decoded, augmented, in batches."""
