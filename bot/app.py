@@ -486,6 +486,7 @@ def measuring(
         news=news,
         audit=storage.audit,
         changed=partial(storage.database.tell, MODELS_CHANGED),
+        counts=counts,
     )
     return Canary(storage.models, share=settings.canary.share, counts=counts), judge
 

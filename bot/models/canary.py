@@ -21,7 +21,7 @@ from core.recognition.registry import CurrentChangedError, Means
 from core.storage.records import AuditEntry, NewModelAnswer, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bot.models.news import ModelNews
     from bot.models.promotion import CanaryRules
@@ -50,7 +50,7 @@ _BEFORE_AT_MOST = timedelta(days=30)
 class CountsTrials(Protocol):
     """What is needed of :class:`bot.operation.figures.Figures`."""
 
-    def model_looked(self, version: str, role: str, outcome: str, *, frame_s: float) -> None:
+    def model_looked(self, version: str, role: str, outcome: str, *, frame_s: float, confidence: float | None) -> None:
         """A model was shown a look.
 
         Args:
@@ -58,6 +58,20 @@ class CountsTrials(Protocol):
             role: ``champion`` or ``challenger``.
             outcome: ``answered``, or of a challenger ``agreed``, ``differed``, ``failed``.
             frame_s: how long the network ran for a frame.
+            confidence: of its answer; None where it failed.
+        """
+        ...
+
+    def models_judged(
+        self, flagged: Mapping[str, float], *, challenger: str | None, champion: str, agreement: float
+    ) -> None:
+        """The models that answer, and answered, were judged by what people and they themselves say; 0 to 1.
+
+        Args:
+            flagged: by version, the share of its answers that people call wrong.
+            challenger: what is tried; None for nothing.
+            champion: what answers.
+            agreement: of the two.
         """
         ...
 
@@ -174,7 +188,13 @@ class Canary:
             if beside is not None:
                 outcome = "failed" if said.game is None else "agreed" if said.game == beside.game else "differed"
             role = "champion" if beside is None else "challenger"
-            self._counts.model_looked(version, role, outcome, frame_s=said.network_ms / len(look.frames) / 1000)
+            self._counts.model_looked(
+                version,
+                role,
+                outcome,
+                frame_s=said.network_ms / len(look.frames) / 1000,
+                confidence=None if said.verdict is None else said.verdict.confidence,
+            )
         return NewModelAnswer(
             look=look.key,
             model=version,
@@ -214,6 +234,7 @@ class Judge:
         news: ModelNews | None = None,
         audit: AuditStore | None = None,
         changed: Callable[[], Awaitable[None]] | None = None,
+        counts: CountsTrials | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep the parts.
@@ -226,6 +247,7 @@ class Judge:
             news: is told of each decision.
             audit: where each decision is written down.
             changed: called when the registry was changed.
+            counts: is told of each judgement; None for nobody.
             clock: the wall clock, UTC.
         """
         self._registry = registry
@@ -235,6 +257,7 @@ class Judge:
         self._news = news
         self._audit = audit
         self._changed = changed
+        self._counts = counts
         self._clock = clock
 
     async def report(self) -> ModelsReport:
@@ -291,6 +314,7 @@ class Judge:
             StorageError: the database cannot be used.
         """
         report = await self.report()
+        self._count(report)
         done = "nothing"
         if self._acts and report.pointer is not None:
             try:
@@ -299,6 +323,18 @@ class Judge:
                 # Somebody was quicker; the next time it is judged as it is then.
                 log.info("%s", error)
         return Ending(state=RunState.DONE, result={"done": done})
+
+    def _count(self, report: ModelsReport) -> None:
+        if self._counts is None or report.pointer is None:
+            return
+        pair = report.pair
+        versions = [report.current, report.before, None if pair is None else pair.challenger]
+        self._counts.models_judged(
+            {figures.version: figures.flag_rate for figures in versions if figures is not None},
+            challenger=None if pair is None else pair.challenger.version,
+            champion=report.pointer.current.version,
+            agreement=0.0 if pair is None else pair.agreement,
+        )
 
     async def _act(self, report: ModelsReport, pointer: Pointer) -> str:
         version = pointer.current.version

@@ -8,12 +8,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bot.commands.answer import Answer
     from core.streams.sampler import Sample
 
 _STEP_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+_CONFIDENCE_BUCKETS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 _TRIAL = ("model", "role", "outcome")
 _JOB_BUCKETS_S = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0)
 
@@ -55,6 +56,13 @@ class Figures:
         self._reloads = counter("model_reloads", "Models that were to be taken over, by outcome.", "outcome")
         self._trials = counter("model_looks", "Looks that models are measured by, by how it ended.", *_TRIAL)
         self._frame_seconds = histogram("model_frame_seconds", "What a frame takes a model's network.", "model", "role")
+        self._confidence = histogram(
+            "model_confidence", "How sure a model is of a look.", "model", "role", buckets=_CONFIDENCE_BUCKETS
+        )
+        self._flagged = gauge("model_flagged_ratio", "Share of a model's answers that people call wrong.", "model")
+        self._agreement = gauge(
+            "model_agreement_ratio", "Share of looks at which a challenger agrees or is put right.", "model", "champion"
+        )
         self._requests = counter("http_requests", "Requests over HTTP, by address and status.", "path", "status")
         self._request_seconds = histogram("http_request_seconds", "From a request to its answer.", "path")
 
@@ -140,7 +148,7 @@ class Figures:
         """A model was to be taken over: ``taken``, ``refused``."""
         self._reloads.labels(outcome).inc()
 
-    def model_looked(self, version: str, role: str, outcome: str, *, frame_s: float) -> None:
+    def model_looked(self, version: str, role: str, outcome: str, *, frame_s: float, confidence: float | None) -> None:
         """A model was shown a look that it is measured by.
 
         Args:
@@ -148,9 +156,31 @@ class Figures:
             role: ``champion`` or ``challenger``.
             outcome: ``answered``, or of a challenger ``agreed``, ``differed``, ``failed``.
             frame_s: how long the network ran for a frame.
+            confidence: of its answer; None where it failed.
         """
         self._trials.labels(version, role, outcome).inc()
         self._frame_seconds.labels(version, role).observe(frame_s)
+        if confidence is not None:
+            self._confidence.labels(version, role).observe(confidence)
+
+    def models_judged(
+        self, flagged: Mapping[str, float], *, challenger: str | None, champion: str, agreement: float
+    ) -> None:
+        """The models that answer, and answered, were judged by what people and they themselves say; 0 to 1.
+
+        Args:
+            flagged: by version, the share of its answers that people call wrong.
+            challenger: what is tried; None for nothing.
+            champion: what answers.
+            agreement: of the two.
+        """
+        # What is judged no more is not to stand there for ever.
+        self._flagged.clear()
+        self._agreement.clear()
+        for version, share in flagged.items():
+            self._flagged.labels(version).set(share)
+        if challenger is not None:
+            self._agreement.labels(challenger, champion).set(agreement)
 
     # HTTP
 

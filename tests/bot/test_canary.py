@@ -18,6 +18,7 @@ from bot.commands.request import Asker, Flag, Place, Role, ShowModel
 from bot.models.canary import Canary, Judge
 from bot.models.following import ModelFollower, first_model
 from bot.models.promotion import CanaryRules, Outcome
+from bot.operation.figures import Figures
 from core.games import Game
 from core.recognition.aggregate import Logits
 from core.recognition.candidate import Candidate, FitnessRules
@@ -63,7 +64,14 @@ class Trial:
     judge: Judge
     news: News
     canary: Canary
+    figures: Figures
     looks: int = 0
+
+    def figure(self, start: str) -> float:
+        """One of what is measured, by its name and labels."""
+        lines = self.figures.text()[0].decode().splitlines()
+        (value,) = [line.rpartition(" ")[2] for line in lines if line.startswith(start)]
+        return float(value)
 
     def add(self, version: str, games: tuple[Game, ...] = GAMES) -> None:
         made = brightness_artifact(self.folder / "made" / version, version=version, games=games)
@@ -105,9 +113,10 @@ async def opened(folder: Path, *, games: tuple[Game, ...] = GAMES, acts: bool = 
     recognizer = Recognizer(model.network, model.artifact.rule)
     del model
     canaries: list[Canary] = []
+    figures = Figures()
 
     def canary(database: Database) -> Canary:
-        canaries.append(Canary(ModelStore(database), share=1.0))
+        canaries.append(Canary(ModelStore(database), share=1.0, counts=figures))
         return canaries[0]
 
     async with open_desk(folder, reuse_s=60.0, recognizer=recognizer, canary=canary) as desk:
@@ -119,11 +128,12 @@ async def opened(folder: Path, *, games: tuple[Game, ...] = GAMES, acts: bool = 
             acts=acts,
             news=news,  # type: ignore[arg-type]
             audit=AuditStore(desk.database),
+            counts=figures,
         )
         follower = ModelFollower(registry, recognizer, first, threads=1, rules=FIT, poll_s=1, canary=canaries[0])
         # Nothing but who follows holds on to a model: it waits for the old one to go.
         del first
-        yield Trial(folder, desk, registry, follower, judge, news, canaries[0])
+        yield Trial(folder, desk, registry, follower, judge, news, canaries[0], figures)
 
 
 async def test_a_worse_challenger_is_dropped_and_nobody_was_answered_by_it(tmp_path: Path) -> None:
@@ -157,6 +167,10 @@ async def test_a_better_challenger_is_promoted_and_answers_and_is_not_taken_back
         assert (report.pair.looks, report.pair.agreed, report.pair.put_right) == (12, 8, 4)
         assert (report.pair.champion.wrong, report.pair.challenger.wrong) == (4, 0)
         assert await trial.judged() == {"done": "m-2 promoted"}
+        assert trial.figure('gamespotter_model_looks_total{model="m-2",outcome="agreed"') == 8
+        assert trial.figure('gamespotter_model_confidence_count{model="m-2",role="challenger"}') == 12
+        assert trial.figure('gamespotter_model_flagged_ratio{model="m-1"}') == pytest.approx(4 / 12)
+        assert trial.figure('gamespotter_model_agreement_ratio{champion="m-1",model="m-2"}') == 1.0
 
         pointer = trial.registry.pointer()
         assert pointer is not None
