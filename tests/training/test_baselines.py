@@ -83,3 +83,14 @@ def test_where_it_cannot_be_had_one_sentence_says_why(
     svm = SupportVectors(tiny_config, work=tmp_path, console=Console(quiet=True))
     with pytest.raises(DataSetError, match="nothing to be trained on: all of the data is evaluated"):
         svm(parts, Said(frames=parts.test, logits=(), unreadable=()))
+
+
+def test_a_folder_in_which_nothing_can_be_kept_is_one_sentence(
+    tiny_data: Path, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "embeddings").write_text("no folder")
+    parts = chosen(list_frames(tiny_data), "test")
+    said = Said(frames=parts.test, logits=(), unreadable=())
+    svm = SupportVectors(tiny_config, work=tmp_path, console=Console(quiet=True))
+    with pytest.raises(TrainingError, match=r"cannot be kept in .*embeddings \(File exists\)"):
+        svm(parts, said)

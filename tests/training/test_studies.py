@@ -15,7 +15,9 @@ from core.errors import TrainingError
 from training.search.studies import Counts, Study, open_study, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,23 +48,38 @@ while study.counts().settled < int(sys.argv[3]):
 """
 
 
-@pytest.fixture
-def opened(tmp_path: Path) -> Callable[..., Study]:
-    def open_(*, of: str = "this", name: str = "s", folder: str = "work") -> Study:
-        storage = str(tmp_path / "studies.db")
-        return open_study(storage, name=name, of=of, directory=tmp_path / folder, longest=9, seed=0)
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "SQLite":
+        yield str(tmp_path / "studies.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.fresh_database()
+    yield server.url(name)
+    server.drop_database(name)
 
-    return open_
+
+@pytest.fixture
+def opened(tmp_path: Path, storage: str) -> Iterator[Callable[..., Study]]:
+    studies = []
+
+    def open_(*, of: str = "this", name: str = "s", folder: str = "work") -> Study:
+        studies.append(open_study(storage, name=name, of=of, directory=tmp_path / folder, longest=9, seed=0))
+        return studies[-1]
+
+    yield open_
+    for study in studies:
+        study.close()
 
 
 def drawn(trial: optuna.Trial, folder: Path) -> float:
     return trial.suggest_float("x", 0, 1)
 
 
-def killed(tmp_path: Path) -> None:
+def killed(tmp_path: Path, storage: str) -> None:
     """A trial begins in a process that then dies."""
     with subprocess.Popen(
-        [sys.executable, "-c", HANGING, str(tmp_path / "studies.db"), str(tmp_path / "work")],
+        [sys.executable, "-c", HANGING, storage, str(tmp_path / "work")],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -73,9 +90,9 @@ def killed(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_killed_is_tried_again_in_the_folder_where_it_left_off(
-    opened: Callable[..., Study], tmp_path: Path
+    opened: Callable[..., Study], tmp_path: Path, storage: str
 ) -> None:
-    killed(tmp_path)
+    killed(tmp_path, storage)
     study = opened()
     assert study.counts() == Counts(complete=0, pruned=0, failed=0, running=1)
 
@@ -127,8 +144,8 @@ def test_a_trial_in_a_folder_that_is_not_ours_is_left_to_its_signs_of_life(opene
     ours.run_next(looked_at)
 
 
-def test_processes_share_a_study(opened: Callable[..., Study], tmp_path: Path) -> None:
-    work = [sys.executable, "-c", WORKING, str(tmp_path / "studies.db"), str(tmp_path / "work"), "6"]
+def test_processes_share_a_study(opened: Callable[..., Study], tmp_path: Path, storage: str) -> None:
+    work = [sys.executable, "-c", WORKING, storage, str(tmp_path / "work"), "6"]
     children = [subprocess.Popen(work, cwd=ROOT) for _ in range(2)]
     assert [child.wait(60) for child in children] == [0, 0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import keras
@@ -24,7 +25,7 @@ from training.scoring.scores import Answers, score
 from training.scoring.summary import score_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -96,11 +97,13 @@ class SupportVectors:
         task = progress.add_task(what, total=len(frames))
         path = self._work / "embeddings" / f"{self._fingerprint(frames)}.npz"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with _told(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
             rows, is_read = _embedded(embed, frames, lambda done: progress.update(task, completed=done))
             unfinished = path.with_suffix(".part.npz")
-            np.savez(unfinished, allow_pickle=False, rows=rows, is_read=is_read)
-            unfinished.rename(path)
+            with _told(path.parent):
+                np.savez(unfinished, allow_pickle=False, rows=rows, is_read=is_read)
+                unfinished.rename(path)
         with np.load(path) as kept:
             read = tuple(frame for frame, is_read in zip(frames, kept["is_read"], strict=True) if is_read)
             return kept["rows"], read
@@ -112,6 +115,14 @@ class SupportVectors:
             state = frame.path.stat()
             sum_.update(f"{frame.path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
         return sum_.hexdigest()[:16]
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(f"What the SVM learns from cannot be kept in {folder} ({error.strerror}).") from error
 
 
 def fit_and_ask(

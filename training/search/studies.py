@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import fcntl
+import re
 import shutil
 import uuid
 import warnings
@@ -192,8 +193,7 @@ class Study:
 
     def close(self) -> None:
         """Let go of the storage."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        _let_go(self._storage)
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         at = trial.user_attrs.get(_AT)
@@ -230,7 +230,7 @@ def open_study(storage: str, *, name: str, of: str, directory: Path, longest: in
     """Open a study, or begin it.
 
     Args:
-        storage: an SQLAlchemy address, or the path of an SQLite file.
+        storage: an SQLAlchemy address, or the path of an SQLite file. PostgreSQL needs the extra ``workers``.
         name: of the study in it.
         of: names what is searched, and on what; a study of something else is refused.
         directory: where running trials keep how far they have come.
@@ -242,9 +242,12 @@ def open_study(storage: str, *, name: str, of: str, directory: Path, longest: in
     """
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     address = storage if "://" in storage else f"sqlite:///{storage}"
-    with _told(), warnings.catch_warnings():
+    # Without a driver's name SQLAlchemy takes one that this project does not have.
+    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
+    with _told(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
         warnings.simplefilter("ignore", ExperimentalWarning)
         kept = _storage(address)
+        stack.callback(_let_go, kept)
         study = optuna.create_study(
             storage=kept,
             study_name=name,
@@ -259,6 +262,7 @@ def open_study(storage: str, *, name: str, of: str, directory: Path, longest: in
                 "own, or ask for what that one was asked for."
             )
         study.set_user_attr(_OF, of)
+        stack.pop_all()
     return Study(study, storage=kept, directory=directory / name)
 
 
@@ -289,6 +293,11 @@ def _made_lighter(connection: DBAPIConnection, _: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def _let_go(storage: optuna.storages.RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def reason(trial: FrozenTrial) -> str:
