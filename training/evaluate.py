@@ -139,7 +139,8 @@ def evaluate(
         data: folders of games, or a manifest of `export`.
         stored: where the frames of a manifest lie.
         part: ``test``, ``validation`` or ``all``.
-        declared: a CSV with the columns ``stream`` and ``category``; for the null model that believes it.
+        declared: a CSV with the columns ``stream`` and ``category``, in place of what a manifest tells; for the null
+            model that believes it.
         wanted_accuracy: the share of streams' answers that the searched least confidence is to keep right, 0 to 1.
         out: the JSON file of figures to write.
         baselines: what else is to stand in the table.
@@ -154,8 +155,9 @@ def evaluate(
     console = Console(stderr=as_json)
     artifacts = [read_artifact(model) for model in models]
     listing = list_manifest(data, stored) if data.is_file() else list_frames(data)
+    if declared is not None:
+        listing = _declaring(listing, read_declared(declared))
     parts = chosen(listing, part)
-    categories = None if declared is None else read_declared(declared)
     with Progress(console=console, transient=True) as progress:
 
         def asked(frames: Sequence[FrameFile], what: str, change: Change | None = None) -> Said:
@@ -189,7 +191,7 @@ def evaluate(
             for place, (artifact, figures) in enumerate(zip(artifacts, measured, strict=True))
         )
     nulls = [] if not parts.train else [_majority(parts, said)]
-    nulls += [] if categories is None else [_declared(parts, said, categories)]
+    nulls += [_declared(parts, said)] if any(frame.declared is not None for frame in said.frames) else []
     found = EvaluationFigures(
         data=data.resolve().stem if data.is_file() else data.resolve().name,
         part=parts.part,
@@ -198,7 +200,7 @@ def evaluate(
         models=measured,
         baselines=(*nulls, *(baseline(parts, said) for baseline in baselines)),
         unreadable=(*said.unreadable, *searched.unreadable),
-        notes=(*_cannot_be_told(artifacts, parts), *_notes(parts, said, measured, categories)),
+        notes=(*_cannot_be_told(artifacts, parts), *_notes(parts, said, measured)),
     )
     if out is not None:
         _write(out, found)
@@ -257,6 +259,15 @@ def read_declared(path: Path) -> dict[str, str]:
     if not rows or not {"stream", "category"} <= rows[0].keys():
         raise DataSetError(f"{path} is no table with the columns 'stream' and 'category'.")
     return {row["stream"]: row["category"] for row in rows}
+
+
+def _declaring(listing: Listing, categories: Mapping[str, str]) -> Listing:
+    """With these categories, which are named by ``game/stream``, or by the stream alone."""
+
+    def of(stream: str) -> str | None:
+        return categories.get(stream, categories.get(stream.partition("/")[2]))
+
+    return replace(listing, frames=tuple(replace(frame, declared=of(frame.stream)) for frame in listing.frames))
 
 
 def number_of(category: str, games: Sequence[Game], aliases: AliasTable) -> int:
@@ -500,26 +511,19 @@ def _majority(parts: Parts, said: Said) -> NamedScores:
     )
 
 
-def _declared(parts: Parts, said: Said, categories: Mapping[str, str]) -> NamedScores:
+def _declared(parts: Parts, said: Said) -> NamedScores:
     games, aliases = parts.listing.games, AliasTable.bundled()
-    first = _first_of_streams(said.frames)
-    numbers: dict[str, int] = {}
-    for place in first:
-        stream = said.frames[place].stream
-        category = _category(stream, categories)
-        numbers[stream] = NO_GAME if category is None else number_of(category, games, aliases)
-    declared = np.array([numbers[frame.stream] for frame in said.frames], dtype=np.int64)
+    categories = {frame.declared for frame in said.frames if frame.declared is not None}
+    numbers = {category: number_of(category, games, aliases) for category in categories}
+    declared = np.array([numbers.get(frame.declared or "", NO_GAME) for frame in said.frames], dtype=np.int64)
     tested = _game_numbers(said.frames, games)
 
     def told(rows: npt.NDArray[np.int64]) -> ScoreFigures:
         return score_figures(score(declared_answers(declared[rows], labels=tested[rows], games=len(games))))
 
-    return NamedScores(name=_DECLARED, of_frames=told(np.arange(len(tested))), of_streams=told(first))
-
-
-def _category(stream: str, categories: Mapping[str, str]) -> str | None:
-    """By ``game/stream``, or by the stream alone."""
-    return categories.get(stream, categories.get(stream.partition("/")[2]))
+    return NamedScores(
+        name=_DECLARED, of_frames=told(np.arange(len(tested))), of_streams=told(_first_of_streams(said.frames))
+    )
 
 
 def _game_numbers(frames: Sequence[FrameFile], games: Sequence[Game]) -> Labels:
@@ -532,7 +536,7 @@ def _first_of_streams(frames: Sequence[FrameFile]) -> npt.NDArray[np.int64]:
     return np.asarray(first, dtype=np.int64)
 
 
-def _notes(parts: Parts, said: Said, models: Sequence[ModelFigures], categories: Mapping[str, str] | None) -> list[str]:
+def _notes(parts: Parts, said: Said, models: Sequence[ModelFigures]) -> list[str]:
     games = len({frame.game for frame in said.frames})
     notes = [model.learnt_from for model in models if model.learnt_from is not None]
     notes += [
@@ -547,12 +551,11 @@ def _notes(parts: Parts, said: Said, models: Sequence[ModelFigures], categories:
         notes.append("No threshold was searched: there is no validation part beside what is evaluated.")
     if not parts.train:
         notes.append("The commonest game is not told: there is no training part beside what is evaluated.")
-    if categories is None:
+    silent = {frame.stream for frame in said.frames if frame.declared is None}
+    if len(silent) == len({frame.stream for frame in said.frames}):
         notes.append("What believing the declared category comes to is not told: name it with --declared.")
-    else:
-        streams = {frame.stream for frame in said.frames}
-        if silent := [stream for stream in streams if _category(stream, categories) is None]:
-            notes.append(f"Streams without a declared category, which count as wrong for it: {len(silent)}.")
+    elif silent:
+        notes.append(f"Streams without a declared category, which count as wrong for it: {len(silent)}.")
     return notes
 
 

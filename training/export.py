@@ -300,6 +300,7 @@ def _entries(captures: Sequence[LabelledCapture], division: Division) -> Iterato
             broadcaster=capture.broadcaster,
             unit=division.units[capture.broadcaster],
             stream=capture.stream,
+            declared=capture.declared,
             part=given[0][1],
             flags=_flags_behind(capture),
             frames=tuple(

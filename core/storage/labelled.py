@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import aliased
 
 from core.games import NOT_A_GAME, Game
 from core.storage.captures import has_opted_out, labels_in_force
@@ -65,6 +66,7 @@ class LabelledCapture:
         game: the label by the strongest source; ``NOT_A_GAME`` for every category that is none.
         game_id: of the label's row, with which flags are compared.
         source: who says so.
+        declared: id of the category that the broadcaster declared, as in ``game``; None when it is not known.
         flags: standing ones, by number.
         frames: in the order of the stream.
     """
@@ -75,6 +77,7 @@ class LabelledCapture:
     game: Game
     game_id: str
     source: LabelSource
+    declared: str | None
     flags: tuple[FlagWord, ...]
     frames: tuple[LabelledFrame, ...]
 
@@ -131,6 +134,7 @@ class LabelledStore:
                 game=NOT_A_GAME if row.is_game is False else Game(id=row.game_id, name=row.game_name),
                 game_id=row.game_id,
                 source=row.source,
+                declared=NOT_A_GAME.id if row.declared_is_game is False else row.declared_id,
                 flags=tuple(flags[row.id]),
                 frames=tuple(frames[row.id]),
             )
@@ -166,6 +170,7 @@ class LabelledStore:
 
 def _labelled() -> Select[Any]:
     label = labels_in_force().subquery()
+    declared = aliased(GameRow)
     return (
         select(
             CaptureRow.id,
@@ -177,10 +182,13 @@ def _labelled() -> Select[Any]:
             label.c.source,
             GameRow.name.label("game_name"),
             GameRow.is_game,
+            CaptureRow.declared_id,
+            declared.is_game.label("declared_is_game"),
             has_opted_out().label("opted_out"),
         )
         .join(label, label.c.capture_id == CaptureRow.id)
         .join(GameRow, GameRow.id == label.c.game_id)
         .join(BroadcasterRow, BroadcasterRow.id == CaptureRow.broadcaster_id)
         .outerjoin(StreamRow, StreamRow.id == CaptureRow.stream_id)
+        .outerjoin(declared, declared.id == CaptureRow.declared_id)
     )

@@ -190,6 +190,19 @@ def test_a_picture_that_two_captures_hold_is_there_once_with_the_strongest_label
     assert (manifest.left_out.repeated_frames, manifest.left_out.contradictory_frames) == (2, 3)
 
 
+def test_a_manifest_tells_what_was_declared_beside_what_is_shown(store: Collected, tmp_path: Path) -> None:
+    store.fill()
+    store.capture("a", by="a", seeds=(1, 2, 3))
+    store.capture("talk", by="b", declared=CHATTING, is_game=False, seeds=(4, 5, 6))
+    store.flag("a", CHESS_GAME)
+    manifest = exported(store, tmp_path / "m.json")
+    told = {capture.key: (capture.declared, capture.game) for capture in manifest.captures}
+    assert told["a"] == (DOOM_GAME.id, CHESS_GAME.id)
+    assert told["talk"] == (NOT_A_GAME.id, NOT_A_GAME.id)
+    listed = list_manifest(tmp_path / "m.json", store.frames)
+    assert {frame.declared for frame in listed.frames if frame.game == CHESS_GAME.id} >= {DOOM_GAME.id, CHESS_GAME.id}
+
+
 def test_near_duplicates_never_straddle_a_split(store: Collected, tmp_path: Path) -> None:
     store.fill(broadcasters=12)
     for number in range(12):

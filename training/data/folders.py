@@ -49,6 +49,7 @@ class FrameFile:
         unit: what no split divides: the stream, or its broadcaster and those who share pictures with them.
         part: that the data set gives it to; None where it gives none.
         flags: numbers of moderators' flags that gave it its game.
+        declared: category that the broadcaster declared; None where the data set does not say.
         sha256: of the file, where the data set says what it must be.
     """
 
@@ -58,6 +59,7 @@ class FrameFile:
     unit: str
     part: Part | None = None
     flags: tuple[int, ...] = ()
+    declared: str | None = None
     sha256: str | None = None
 
 

@@ -68,6 +68,7 @@ class CaptureEntry(_Section):
         broadcaster: whose stream: the platform's id, or the login where that is all that is known.
         unit: broadcasters of one unit share pictures and are in one part.
         stream: the platform's id of the broadcast; None when it is not known.
+        declared: id of the category that the broadcaster declared; None when it is not known.
         part: what it is for.
         flags: numbers of the accepted flags that name this game.
         frames: in the order of the stream.
@@ -79,6 +80,7 @@ class CaptureEntry(_Section):
     broadcaster: str
     unit: str
     stream: str | None
+    declared: str | None = None
     part: Part
     flags: tuple[int, ...]
     frames: Annotated[tuple[FrameEntry, ...], Field(min_length=1)]
@@ -246,6 +248,7 @@ def list_manifest(path: Path, frames: Path) -> Listing:
                     unit=capture.unit,
                     part=capture.part,
                     flags=capture.flags,
+                    declared=capture.declared,
                     sha256=frame.sha256,
                 )
             )
