@@ -322,7 +322,7 @@ def test_frames_that_are_gone_or_not_the_same_are_left_out_of_training(
 
 @pytest.mark.timeout(300)
 def test_a_model_is_trained_on_a_manifests_parts_and_says_which_flags_it_learnt_from(
-    store: Collected, tmp_path: Path, tiny_data: Path, tiny_config: TrainConfig
+    store: Collected, tmp_path: Path, tiny_data: Path, scratch_config: TrainConfig
 ) -> None:
     import_tree(tiny_data, database=store.database, frames=store.frames, rule=ImportRule(name="tiny"))
     bars = Game(id="bars", name="bars")
@@ -334,7 +334,7 @@ def test_a_model_is_trained_on_a_manifests_parts_and_says_which_flags_it_learnt_
     manifest = exported(store, tmp_path / "m.json", rule=ALL_DIFFER)
     assert set(manifest.flags) == set(flagged)
     options = RunOptions(data=tmp_path / "m.json", stored=store.frames, out=tmp_path / "model", work=tmp_path / "work")
-    run(options, config=tiny_config)
+    run(options, config=scratch_config)
     data_set = read_artifact(tmp_path / "model").manifest.data_set
     assert (data_set.name, data_set.games, data_set.streams, data_set.frames) == ("m", 3, 15, 60)
     assert data_set.manifest == read_manifest(tmp_path / "m.json")[1]
