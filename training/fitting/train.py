@@ -142,7 +142,7 @@ def fit(
         if tensorboard is not None:
             callbacks.insert(1, keras.callbacks.TensorBoard(str(tensorboard / phase), write_graph=False))
         with devices.training():
-            optimizer = _optimizer(phase, fitting, steps=len(batches), epochs=_epochs_of(phase, config))
+            optimizer = _optimizer(phase, fitting, steps=len(batches) * _epochs_of(phase, config))
             loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=fitting.label_smoothing)
             # JAX compiles whatever it runs; on a processor TensorFlow's XLA is many times slower than none.
             network.tail.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
@@ -212,18 +212,13 @@ def _epochs_of(phase: Phase, config: TrainConfig) -> int:
     return config.fitting.head_epochs if isinstance(config.network, Pretrained) else 0
 
 
-def _optimizer(phase: Phase, fitting: Fitting, *, steps: int, epochs: int) -> keras.optimizers.Optimizer:
-    """Of a phase with so many epochs, and steps in each of them."""
+def _optimizer(phase: Phase, fitting: Fitting, *, steps: int) -> keras.optimizers.Optimizer:
     if phase is Phase.HEAD:
         return keras.optimizers.Adam(fitting.head_rate)
     rate: float | keras.optimizers.schedules.LearningRateSchedule = fitting.learning_rate
     if fitting.schedule is Schedule.COSINE:
-        rate = keras.optimizers.schedules.CosineDecay(fitting.learning_rate, steps * epochs, alpha=_FLOOR_OF_COSINE)
-    average = {}
-    if fitting.average_momentum:
-        # Each epoch begins where the average of the one before has come to, as with Lookahead (Zhang et al., NeurIPS
-        # 2019): what was judged and kept is what is trained on.
-        average = {"use_ema": True, "ema_momentum": fitting.average_momentum, "ema_overwrite_frequency": steps}
+        rate = keras.optimizers.schedules.CosineDecay(fitting.learning_rate, steps, alpha=_FLOOR_OF_COSINE)
+    average = {"use_ema": True, "ema_momentum": fitting.average_momentum} if fitting.average_momentum else {}
     match fitting.optimizer:
         case Optimizer.ADAM:
             return keras.optimizers.Adam(rate, **average)
