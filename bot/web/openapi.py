@@ -36,7 +36,7 @@ _PREDICTIONS: Json = {
         "success": {"const": True},
         "predictions": {
             "type": "array",
-            "description": "The likeliest games, likeliest first.",
+            "description": "Every game that the model knows, likeliest first.",
             "minItems": 1,
             "items": {
                 "type": "object",

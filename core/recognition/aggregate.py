@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 Logits: TypeAlias = npt.NDArray[np.float32]
 """float32, shape (frames, labels + genres): what the network says before any softmax or sigmoid."""
 
-_RUNNERS_UP = 3
-
 
 class NoveltyScore(StrEnum):
     """How a mean logit vector is turned into "how unlike every known game is this"; higher is stranger."""
@@ -107,8 +105,7 @@ def aggregate(logits: Logits, *, at_s: Sequence[float], rule: AnswerRule) -> Ver
         confidence=confidence,
         best=Likelihood(game=rule.labels[best], confidence=confidence),
         runners_up=tuple(
-            Likelihood(game=rule.labels[label], confidence=float(probabilities[label]))
-            for label in order[1 : 1 + _RUNNERS_UP]
+            Likelihood(game=rule.labels[label], confidence=float(probabilities[label])) for label in order[1:]
         ),
         frames=tuple(
             FrameVerdict(game=rule.labels[label], confidence=float(frame_probabilities[row, label]), at_s=at_s[row])

@@ -55,7 +55,7 @@ class Verdict:
         game: the answer; ``UNKNOWN`` when the network should not guess.
         confidence: calibrated probability of ``best.game`` over all frames together, 0 to 1.
         best: the likeliest game, which is the answer unless that is ``UNKNOWN``.
-        runners_up: the next likely games, best first.
+        runners_up: all other games that the model knows, likeliest first.
         frames: every frame alone, in the order of the stream.
         votes: how many frames alone say ``best.game``.
         score: the highest mean logit over the frames, max(Σ logits)/n: uncalibrated, for comparison only.

@@ -26,6 +26,7 @@ async def test_a_picture_is_classified_in_the_shape_of_old() -> None:
     assert status == 200
     assert said["success"] is True
     assert [set(each) for each in said["predictions"]] == [{"label", "probability"}] * 3
+    # Every game that the model knows.
     assert said["predictions"][0]["label"] == "Freedoom"
     probabilities = [each["probability"] for each in said["predictions"]]
     assert probabilities == sorted(probabilities, reverse=True)

@@ -70,6 +70,13 @@ def test_what_is_strange_by_the_models_own_measure_is_answered_as_unknown(score:
     assert aggregate(familiar, at_s=[0], rule=rule).game == LABELS[0]
 
 
+def test_every_game_has_its_likelihood() -> None:
+    labels = tuple(Game(id=name, name=name) for name in "abcdef")
+    rule = replace(RULE, labels=labels)
+    verdict = aggregate(np.array([[1, 6, 2, 5, 3, 4]], dtype=np.float32), at_s=[0.0], rule=rule)
+    assert [one.game.id for one in (verdict.best, *verdict.runners_up)] == ["b", "d", "f", "e", "c", "a"]
+
+
 @given(values=finite_logits, temperature=st.floats(0.05, 20), score=st.sampled_from(NoveltyScore))
 @settings(deadline=None)
 def test_whatever_the_logits_a_verdict_is_well_formed(values: Logits, temperature: float, score: NoveltyScore) -> None:
