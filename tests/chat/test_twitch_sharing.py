@@ -62,11 +62,14 @@ async def test_while_channels_move_every_line_is_answered_once() -> None:
                 await asyncio.sleep(0.03)
 
         writing = asyncio.create_task(write())
-        await add(bench, "b", memory=memory)
+        leaving = await add(bench, "b", memory=memory)
         await add(bench, "c", memory=memory)
         await until(lambda: len([s for s in bench.twitch.sessions if s.subscriptions]) == 3, timeout_s=20)
         await until(lambda: bench.twitch.live == sorted(CHANNELS), timeout_s=20)
         await bench.sharing["b"].hand_over(within_s=20)
+        # What it heard before it stopped hearing is its own to answer: the bot waits for that before it closes a chat.
+        await until(lambda: leaving.live_subscriptions == 0, timeout_s=20)
+        await leaving.drained()
         await bench.stacks.pop("b").aclose()
         await until(lambda: bench.twitch.live == sorted(CHANNELS), timeout_s=20)
         writing.cancel()
