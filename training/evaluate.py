@@ -514,8 +514,8 @@ def _majority(parts: Parts, said: Said) -> NamedScores:
 def _declared(parts: Parts, said: Said) -> NamedScores:
     games, aliases = parts.listing.games, AliasTable.bundled()
     categories = {frame.declared for frame in said.frames if frame.declared is not None}
-    numbers = {category: number_of(category, games, aliases) for category in categories}
-    declared = np.array([numbers.get(frame.declared or "", NO_GAME) for frame in said.frames], dtype=np.int64)
+    numbers: dict[str | None, int] = {category: number_of(category, games, aliases) for category in categories}
+    declared = np.array([numbers.get(frame.declared, NO_GAME) for frame in said.frames], dtype=np.int64)
     tested = _game_numbers(said.frames, games)
 
     def told(rows: npt.NDArray[np.int64]) -> ScoreFigures:
@@ -551,8 +551,9 @@ def _notes(parts: Parts, said: Said, models: Sequence[ModelFigures]) -> list[str
         notes.append("No threshold was searched: there is no validation part beside what is evaluated.")
     if not parts.train:
         notes.append("The commonest game is not told: there is no training part beside what is evaluated.")
+    streams = {frame.stream for frame in said.frames}
     silent = {frame.stream for frame in said.frames if frame.declared is None}
-    if len(silent) == len({frame.stream for frame in said.frames}):
+    if silent == streams:
         notes.append("What believing the declared category comes to is not told: name it with --declared.")
     elif silent:
         notes.append(f"Streams without a declared category, which count as wrong for it: {len(silent)}.")

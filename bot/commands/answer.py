@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from core.games import Game
     from core.recognition.verdict import Likelihood, Verdict
 
-_RUNNERS_UP = 3
-"""That are told; the others say nothing to anybody."""
-
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 
@@ -122,7 +119,7 @@ def to_json(answer: Answer) -> dict[str, Json]:
             {"id": genre.id, "name": genre.name, "confidence": _probability(genre.confidence)}
             for genre in (verdict.genres if verdict else ())
         ],
-        "runners_up": [_likelihood(likelihood) for likelihood in (verdict.runners_up[:_RUNNERS_UP] if verdict else ())],
+        "runners_up": [_likelihood(likelihood) for likelihood in (verdict.closest if verdict else ())],
         "score": round(verdict.score, 4) if verdict else None,
         "novelty": round(verdict.novelty, 4) if verdict else None,
         "model": verdict.model if verdict else None,

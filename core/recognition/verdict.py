@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from core.games import Game
 
 
+_CLOSEST = 3
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Likelihood:
     """A game, and the calibrated probability that it is shown (0 to 1)."""
@@ -55,7 +58,7 @@ class Verdict:
         game: the answer; ``UNKNOWN`` when the network should not guess.
         confidence: calibrated probability of ``best.game`` over all frames together, 0 to 1.
         best: the likeliest game, which is the answer unless that is ``UNKNOWN``.
-        runners_up: all other games that the model knows, likeliest first.
+        runners_up: all other games that the model knows, likeliest first; `closest` are those worth telling.
         frames: every frame alone, in the order of the stream.
         votes: how many frames alone say ``best.game``.
         score: the highest mean logit over the frames, max(Σ logits)/n: uncalibrated, for comparison only.
@@ -74,3 +77,8 @@ class Verdict:
     novelty: float
     model: str
     genres: tuple[GenreLikeness, ...] = ()
+
+    @property
+    def closest(self) -> tuple[Likelihood, ...]:
+        """The first of the runners-up: what is told and kept of them."""
+        return self.runners_up[:_CLOSEST]

@@ -44,9 +44,6 @@ NOTHING_NEW = "nothing_new"
 OPTED_OUT = "opted_out"
 """Outcomes of a pick that adding its capture decides."""
 
-_RUNNERS_UP = 3
-"""Of a recognition that are kept."""
-
 
 class CaptureStore:
     """The questions that are asked about captures. Every method raises StorageError if the database cannot be used."""
@@ -336,7 +333,7 @@ async def _add_recognition(session: AsyncSession, capture_id: int, verdict: Verd
             votes=verdict.votes,
             score=verdict.score,
             novelty=verdict.novelty,
-            runners_up=[_named(one.game) | {"confidence": one.confidence} for one in verdict.runners_up[:_RUNNERS_UP]],
+            runners_up=[_named(one.game) | {"confidence": one.confidence} for one in verdict.closest],
             frames=[_named(one.game) | {"confidence": one.confidence, "at_s": one.at_s} for one in verdict.frames],
         )
     )

@@ -124,7 +124,7 @@ class WatchStore:
         Returns:
             False when another has taken it over, or it is watched no more: then nothing is changed.
         """
-        mismatch, alerted = state.mismatch, state.alerted
+        mismatch = state.mismatch
         async with self._database.writing() as session:
             result = await session.execute(
                 update(WatchRow)
@@ -140,8 +140,7 @@ class WatchStore:
                     differing=state.differing,
                     seen=None if mismatch is None else mismatch.seen,
                     declared=None if mismatch is None else mismatch.declared,
-                    alerted_seen=None if alerted is None else alerted.seen,
-                    alerted_declared=None if alerted is None else alerted.declared,
+                    **_alerted(state.alerted),
                     looked_at=state.looked_at,
                 )
             )
@@ -153,16 +152,21 @@ class WatchStore:
         Args:
             due: as it was claimed, and :meth:`done` since; one that was claimed again is left as it is.
         """
-        alerted = due.state.alerted
         async with self._database.writing() as session:
             await session.execute(
                 update(WatchRow)
                 .where(WatchRow.id == due.id, WatchRow.attempt == due.attempt)
                 .values(
-                    alerted_seen=None if alerted is None else alerted.seen,
-                    alerted_declared=None if alerted is None else alerted.declared,
+                    **_alerted(due.state.alerted),
                 )
             )
+
+
+def _alerted(mismatch: Mismatch | None) -> dict[str, str | None]:
+    """What was said last, as columns."""
+    if mismatch is None:
+        return {"alerted_seen": None, "alerted_declared": None}
+    return {"alerted_seen": mismatch.seen, "alerted_declared": mismatch.declared}
 
 
 def _watch(row: WatchRow) -> Watch:

@@ -261,7 +261,8 @@ async def test_the_services_start_one_after_the_other_answer_and_end_when_told(
             async with asyncio.timeout(60.0):
                 while (await machine.health(bot, **around))[0] != 0:
                     await asyncio.sleep(0.5)
-            _, said = await machine.health(bot, **around)
+            status, said = await machine.health(bot, **around)
+            assert status == 0, said
             assert set(said.split("\n")) >= {"database: ok", "model: ok", "discord: ok"}
 
             process.send_signal(signal.Signals[machine.image.stop_signal])
