@@ -295,7 +295,7 @@ class DiscordChat:
                 continue
             self._shards = shards = self._sharing.agreed("discord shards", self._shards)
             named = {f"{_NAME}:{shard}/{shards}": shard for shard in range(shards)}
-            mine = self._sharing.mine(named.keys(), dealt=True)
+            mine = self._sharing.mine(named.keys())
             for name in [name for name in self._parts if name and name not in mine]:
                 part = self._parts.pop(name)
                 part.is_over = True

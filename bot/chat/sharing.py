@@ -33,14 +33,14 @@ class Sharing(Protocol):
         """
         ...
 
-    def mine(self, names: Collection[str], *, dealt: bool = False, among: int | None = None) -> frozenset[str]:
+    def mine(self, names: Collection[str], *, among: int | None = None) -> frozenset[str]:
         """What of all that is shared this process is to hear now.
 
-        That is its part, and what it serves until whoever is to have it says that it does.
+        That is its part, which is as large as everybody's, and what it serves until whoever is to have it says that it
+        does.
 
         Args:
             names: all that is shared of a kind.
-            dealt: whether all are to have equally many of them.
             among: processes that may hear anything of it, at most; the oldest.
         """
         ...
@@ -88,7 +88,7 @@ class Alone:
         await asyncio.Event().wait()
         return since
 
-    def mine(self, names: Collection[str], *, dealt: bool = False, among: int | None = None) -> frozenset[str]:  # noqa: ARG002
+    def mine(self, names: Collection[str], *, among: int | None = None) -> frozenset[str]:  # noqa: ARG002
         """All."""
         return frozenset(names)
 

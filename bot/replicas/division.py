@@ -10,22 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 
-def hashed(things: Collection[str], replicas: Collection[str]) -> dict[str, str]:
-    """Each thing's owner, by rendezvous hashing: everybody draws a number for it, and the highest has it.
-
-    When a replica is gone only what it had moves, and when one comes only what it gets.
-
-    Args:
-        things: by name.
-        replicas: one at least.
-    """
-    return {thing: max(replicas, key=lambda replica: (_drawn(thing, replica), replica)) for thing in things}
-
-
 def dealt(
     things: Collection[str], replicas: Sequence[str], held: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Each thing's owner, so that nobody has two more than another: for few things, each of which is dear to move.
+    """Each thing's owner, so that nobody has two more than another.
 
     Everybody keeps what they hold as far as they have room for it. When a replica is gone only what it had moves, and
     when one comes only what it gets.
@@ -56,7 +44,8 @@ def dealt(
         for thing, able in candidates.items():
             with_room = [replica for replica in able if room[replica]]
             if thing not in owners and with_room:
-                give(thing, hashed([thing], with_room)[thing])
+                # By rendezvous hashing: everybody draws a number for it, and the highest has it.
+                give(thing, max(with_room, key=lambda replica: (_drawn(thing, replica), replica)))
     return owners
 
 

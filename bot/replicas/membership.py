@@ -16,8 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from bot.replicas.division import dealt as dealt_out
-from bot.replicas.division import hashed
+from bot.replicas.division import dealt
 from bot.replicas.quick_questions import QuickQuestions
 from core.errors import StorageError
 from core.storage.records import Replica
@@ -196,7 +195,7 @@ class Replicas:
             await self._change.wait_for(lambda: self._changes > since)
         return self._changes
 
-    def mine(self, names: Collection[str], *, dealt: bool = False, among: int | None = None) -> frozenset[str]:
+    def mine(self, names: Collection[str], *, among: int | None = None) -> frozenset[str]:
         """What of all that is shared this process is to hear now."""
         served = frozenset().union(*self._served.values())
         staying = [replica for replica in self._living if not replica.is_leaving and not self._leaves(replica)]
@@ -205,7 +204,7 @@ class Replicas:
             return served & frozenset(names)
         able = {replica.id: replica for replica in staying[:among]}
         held = {replica.id: served if replica.id == self._holder else replica.serves for replica in staying}
-        owners = dealt_out(names, list(able), held) if dealt else hashed(names, list(able))
+        owners = dealt(names, list(able), held)
         return frozenset(
             name
             for name, owner in owners.items()

@@ -50,11 +50,10 @@ class Chats:
     servers: list[int]
     asks: list[Ask] = field(default_factory=list)
 
-    def are_divided(self, *, among: int) -> bool:
-        """Whether each channel and shard is heard once, and by how many processes."""
+    def heard(self) -> tuple[list[str], list[int], list[int]]:
+        """Channels and shards that are heard, as often as they are; and how many channels each process hears."""
         shards = sorted(one.shard[0] for one in self.discord.open_sessions())
-        hearing = [session for session in self.twitch.sessions if session.subscriptions]
-        return self.twitch.live == CHANNELS and shards == list(range(SHARDS)) and len(hearing) == among
+        return self.twitch.live, shards, sorted(len(session.subscriptions) for session in self.twitch.sessions)
 
     def channels_apart(self) -> tuple[str, str]:
         """Two channels that different processes hear."""
@@ -129,7 +128,12 @@ class Stage:
         return await self._stack.enter_async_context(running(self.folder / name, **self.settings))
 
     async def divided(self, among: int) -> None:
-        await until(lambda: self.here.are_divided(among=among), timeout_s=PATIENT_S)
+        """Each channel and shard is heard once, and each process hears as many channels as any other, or one more."""
+        each, over = divmod(len(CHANNELS), among)
+        evenly = [each] * (among - over) + [each + 1] * over
+        with suppress(TimeoutError):
+            await until(lambda: self.here.heard() == (CHANNELS, list(range(SHARDS)), evenly), timeout_s=PATIENT_S)
+        assert self.here.heard() == (CHANNELS, list(range(SHARDS)), evenly)
 
     async def told(self, channel: str, *, by: str) -> str:
         line = await self.here.twitch.write(channel, "!model", by=by)

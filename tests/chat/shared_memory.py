@@ -21,6 +21,7 @@ class Memory:
     taken: set[str] = field(default_factory=set)
     turns: dict[str, float] = field(default_factory=dict)
     hearing: list[Callable[[], None]] = field(default_factory=list)
+    dying: set[str] = field(default_factory=set)
     is_away: bool = False
 
     def _ask(self) -> None:
@@ -29,12 +30,14 @@ class Memory:
 
     async def renew(self, replica: Replica, *, silent_s: float) -> tuple[Replica, ...]:
         self._ask()
-        self.rows[replica.id] = (replica, time.monotonic())
+        if replica.id not in self.dying:
+            self.rows[replica.id] = (replica, time.monotonic())
         return tuple(row for row, at_s in self.rows.values() if time.monotonic() - at_s <= silent_s)
 
     async def leave(self, replica_id: str) -> None:
         self._ask()
-        self.rows.pop(replica_id, None)
+        if replica_id not in self.dying:
+            self.rows.pop(replica_id, None)
 
     async def take(self, event: str) -> bool:
         self._ask()

@@ -44,9 +44,9 @@ class Party:
         await self.stacks.pop(name).aclose()
 
     async def die(self, name: str) -> None:
-        row = self.memory.rows[name]
+        """End without a word: to the others it is as it was, until it has been silent for too long."""
+        self.memory.dying.add(name)
         await self.leave(name)
-        self.memory.rows[name] = row
 
     def shards(self) -> list[int]:
         return sorted(one.shard[0] for one in self.discord.open_sessions())
@@ -75,7 +75,7 @@ async def party(*names: str) -> AsyncIterator[Party]:
 async def test_each_shard_is_heard_by_one_of_them_and_all_have_some() -> None:
     async with party("a", "b", "c") as here:
         await here.divided()
-        parts = [here.sharing[name].mine(SHARD_NAMES, dealt=True) for name in "abc"]
+        parts = [here.sharing[name].mine(SHARD_NAMES) for name in "abc"]
         assert sorted(map(len, parts)) == [1, 1, 2]
         for server in here.servers:
             asked = await here.discord.slash("help", server=server)
@@ -129,7 +129,7 @@ async def test_the_shards_of_one_that_dies_are_heard_by_the_others() -> None:
 async def test_one_that_has_no_shard_is_ready_and_can_speak() -> None:
     async with party("a", "b", "c", "d", "e") as here:
         await here.divided()
-        idle = [name for name in "abcde" if not here.sharing[name].mine(SHARD_NAMES, dealt=True)]
+        idle = [name for name in "abcde" if not here.sharing[name].mine(SHARD_NAMES)]
         assert len(idle) == 1
         place = Place(platform="discord", id=str(here.discord.servers[here.servers[0]][0]), server=str(here.servers[0]))
         assert await here.chats[idle[0]].announce(place, Reply(text="hello"))
