@@ -362,6 +362,20 @@ def evaluate(
 
 
 @app.command()
+def embed(
+    model: Annotated[Path, typer.Argument(help="The model directory, as `run --keras` wrote it.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The .npz to write; one that is there is replaced.")],
+    frames: Frames = DEFAULT_FRAMES,
+) -> None:
+    """Write the vector that a model makes of each frame before it names a game, for other programs."""
+    with quiet_native_stderr():
+        from training.embed import embed as embed_  # noqa: PLC0415 (TensorFlow takes seconds, and talks)
+
+    embed_(model, data=data, stored=frames, out=out)
+
+
+@app.command()
 def publish(
     model: Annotated[Path, typer.Argument(help="The model directory, as `run` wrote it.")],
     registry: Annotated[Path, typer.Option(help="The folder of published models; made if it does not exist.")],

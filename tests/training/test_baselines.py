@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import training.scoring.baselines as module
+import training.scoring.embeddings as module
 from core.errors import DataSetError, TrainingError
 from core.games import Game
 from training.config import TrainConfig

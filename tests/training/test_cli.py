@@ -25,5 +25,5 @@ def test_help_lists_the_verbs_without_waiting_for_tensorflow() -> None:
     ended = training("--help")
 
     assert ended.returncode == 0
-    for verb in ("run", "protocols", "check", "import", "export"):
+    for verb in ("run", "protocols", "evaluate", "embed", "publish", "check", "import", "export"):
         assert verb in ended.stdout

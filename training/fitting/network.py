@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from training.fitting.genre_head import GenreHead
     from training.fitting.layout import Layout
 
-MAP, FEATURES, LOGITS = "map", "features", "logits"
+MAP, FEATURES, LOGITS, TAIL = "map", "features", "logits", "tail"
 
 _BACKBONE = "backbone"
 
@@ -121,9 +121,7 @@ def join(network: Network, *, layout: Layout | None, weight: float, genres: Genr
     """
     frames = network.tail.input if network.stem is None else network.stem.input
     taken = frames if network.stem is None else network.stem.output
-    inside = keras.Model(
-        network.tail.input, [network.tail.output, network.tail.get_layer(FEATURES).output], name="tail"
-    )
+    inside = keras.Model(network.tail.input, [network.tail.output, network.tail.get_layer(FEATURES).output], name=TAIL)
     logits, features = inside(taken)
     if layout is not None:
         _, height, width, _ = taken.shape
@@ -141,6 +139,14 @@ def join(network: Network, *, layout: Layout | None, weight: float, genres: Genr
     marks = mark(features)
     mark.set_weights([genres.kernel, genres.bias])
     return keras.Model(frames, keras.layers.Concatenate(name="answers")([logits, marks]), name="whole")
+
+
+def features_of(whole: keras.Model) -> keras.Model:
+    """Of a network as `join` made it: frames -> what its tail sees before it names a game, float32[n, features]."""
+    tail = whole.get_layer(TAIL)
+    # As a step of the whole: as a model of its own, which it is too, it would tell what it makes of its own input.
+    _, features = keras.Operation.output.__get__(tail)
+    return keras.Model(whole.input, features)
 
 
 def let_train(network: Network, config: TrainConfig, *, backbone: bool) -> None:
@@ -203,7 +209,7 @@ def _tail(taken: keras.KerasTensor, top: keras.KerasTensor, config: TrainConfig,
     dropped = keras.layers.Dropout(head.dropout)(features) if head.dropout else features
     # In float32 whatever the policy: a softmax of rounded logits does not calibrate.
     logits = keras.layers.Dense(games, kernel_regularizer=_penalty(head), dtype="float32", name=LOGITS)(dropped)
-    return keras.Model(taken, logits, name="tail")
+    return keras.Model(taken, logits, name=TAIL)
 
 
 def _pooled(top: keras.KerasTensor, head: Head) -> keras.KerasTensor:

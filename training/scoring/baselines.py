@@ -19,13 +19,13 @@ from core.errors import DataSetError, TrainingError
 from training.config import Head, Pooling, Pretrained
 from training.fitting.network import FEATURES, build
 from training.scoring.accuracy import sampled_means
-from training.scoring.answers import picture_of
+from training.scoring.embeddings import embedded
 from training.scoring.figures import NamedScores
 from training.scoring.scores import Answers, score
 from training.scoring.summary import score_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from training.pipeline.shards import Labels
     from training.scoring.answers import Said
 
-_BATCH = 16
 _COST = 0.01
 """On some thousand scaled features ten times more or less changes little."""
 _MOST_STEPS = 20_000
@@ -99,7 +98,7 @@ class SupportVectors:
         if not path.is_file():
             with _told(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            rows, is_read = _embedded(embed, frames, lambda done: progress.update(task, completed=done))
+            rows, is_read = embedded(embed, frames, progress=lambda done: progress.update(task, completed=done))
             unfinished = path.with_suffix(".part.npz")
             with _told(path.parent):
                 np.savez(unfinished, allow_pickle=False, rows=rows, is_read=is_read)
@@ -177,24 +176,3 @@ def _answers(table: npt.NDArray[np.float64], labels: Labels) -> Answers:
         confidences=np.ones(len(labels)),
         games=table.shape[1],
     )
-
-
-def _embedded(
-    embed: keras.Model, frames: Sequence[FrameFile], progress: Callable[[int], None]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    rows: list[npt.NDArray[np.float32]] = []
-    is_read = np.zeros(len(frames), dtype=np.bool_)
-    for start in range(0, len(frames), _BATCH):
-        pictures = []
-        for place, frame in enumerate(frames[start : start + _BATCH], start=start):
-            try:
-                pictures.append(picture_of(frame))
-            except (OSError, ValueError):
-                continue
-            is_read[place] = True
-        if pictures:
-            rows.append(np.asarray(embed.predict_on_batch(np.stack(pictures)), dtype=np.float32))
-        progress(min(start + _BATCH, len(frames)))
-    if not rows:
-        raise DataSetError(f"Not one of the {len(frames)} frames that the SVM needs can be read.")
-    return np.concatenate(rows), is_read
