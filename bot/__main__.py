@@ -50,9 +50,6 @@ EXIT_CODES = {
 }
 """Exit status of ``ask``; whatever is not listed ends with 1."""
 
-_GONE_WITHIN_S = 9.7
-"""Of the ten that whoever tells the bot to stop may wait before it kills (docker stop)."""
-
 app = typer.Typer(
     help="GameSpotter tells which game a live stream is really showing.",
     no_args_is_help=True,
@@ -132,9 +129,9 @@ def run(*, config: ConfigOption = None, debug: DebugOption = False) -> None:
 
 
 async def _run(settings: Settings, config: Path | None) -> None:
-    from bot.app import serve  # noqa: PLC0415
+    from bot.serving import GONE_WITHIN_S, serve  # noqa: PLC0415
 
-    async with stop_signals(gone_within_s=_GONE_WITHIN_S) as stop, hang_ups() as told:
+    async with stop_signals(gone_within_s=GONE_WITHIN_S) as stop, hang_ups() as told:
         rereading = Rereading(settings, read=partial(read_settings, config), told=told)
         await serve(settings, stop=stop, rereading=rereading)
 

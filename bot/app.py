@@ -1,52 +1,41 @@
-"""The composition root: builds each object once and runs everything in one TaskGroup."""
+"""The composition root: builds each object once, of what the settings say. `bot.serving` runs them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
-from cachetools import TTLCache, cached
 from streamlink.session.session import Streamlink
 
-from bot.claims import new_holder
 from bot.commands import mosaic, wording
 from bot.commands.flagging import Flagging
 from bot.commands.limits import Cooldowns
 from bot.commands.naming import GameNames
-from bot.commands.parser import parse_command
 from bot.commands.service import CommandService
 from bot.commands.watching import Watching
 from bot.declared import DeclaredCategories
-from bot.door import Door
-from bot.languages.sentences import languages
-from bot.models.canary import JUDGING, Canary, Judge
+from bot.models.canary import Canary, Judge
 from bot.models.following import ModelFollower, first_model
 from bot.models.news import MODELS_CHANGED, ModelNews
-from bot.nights.nightly import COLLECTION, Nightly
+from bot.nights.nightly import Nightly
 from bot.nights.shared_queue import open_queue
-from bot.operation import logs
-from bot.operation.figures import Figures
-from bot.operation.rereading import LIMITS, LOG_LEVEL, OFF, WEB_LIMITS
 from bot.recording import Recorder
-from bot.replicas.membership import Replicas
 from bot.replicas.quick_questions import QuickQuestions
 from bot.replicas.shared_cooldowns import SharedCooldowns
-from bot.schedule import Ending, Job, Schedule
+from bot.schedule import Ending, Job
 from bot.twitch_addresses import detours
-from bot.watch import MismatchWatch
 from core.aliases import AliasTable
 from core.collection.collector import Collector
 from core.collection.handing_out import Coordinator
 from core.collection.picks import PickRules
 from core.collection.taking import PickTaker
-from core.errors import ChatRefused, DirectoryRefused
+from core.errors import DirectoryRefused
 from core.recognition.candidate import FitnessRules
 from core.recognition.recognizer import Recognizer
 from core.recognition.registry import Registry
@@ -68,48 +57,19 @@ from core.streams.resolve import StreamResolver
 from core.streams.sampler import SamplingLimits, StreamSampler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator
 
-    from bot.chat.platform import ChatPlatform, Handle
-    from bot.chat.sharing import Sharing
-    from bot.chat.twitch_chat import TwitchAddresses
-    from bot.chat.twitch_tokens import TokenVault
-    from bot.commands.answer import Answer
-    from bot.commands.request import Reply, Request
     from bot.commands.service import LimitsAsks
     from bot.models.canary import CountsTrials
     from bot.models.following import Answering, HearsOfModels, Refusal
     from bot.models.promotion import ModelsReport
     from bot.nights.nightly import CarriesOutNights
-    from bot.operation.rereading import Name, Rereading
+    from bot.operation.figures import Figures
     from bot.settings import Settings
-    from bot.web.opening import Web
     from core.collection.directory import StreamDirectory
     from core.storage.records import JobRun
 
 log = logging.getLogger(__name__)
-
-_JUDGED = timedelta(minutes=5)
-"""How long a missed judgement of models is worth making up for: the next one is as good."""
-
-_KEPT_PICTURES = 32
-"""Of a quarter of a megabyte each."""
-
-_PICTURES_KEPT_S = 60.0
-
-_HANDING_OVER_S = 5.8
-"""That the other replicas have to take over what is heard here, before nothing more is taken: Discord lets a shard's
-next session begin within 5.5. What it takes is taken from what comes after, of which there is hardly anything then."""
-
-_ENDING_S = 9.0
-"""For all of it."""
-
-_ANSWERS_S = 4.0
-"""That askers have once the bot is told to stop; whoever is not answered by then is told to ask again later."""
-
-_LAST_WORDS_S = 3.0
-"""For these words to arrive, of which Twitch takes one a second where the bot is no moderator, and for what is due by
-the clock to come to an end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -501,344 +461,6 @@ def pick_taker(settings: Settings, storage: Storage, looking: Looking) -> PickTa
         url_template=settings.streams.url,
         recognizer=looking.recognizer if settings.collection.recognize else None,
         recognize_timeout_s=settings.model.timeout_s,
-    )
-
-
-async def serve(settings: Settings, *, stop: asyncio.Event, rereading: Rereading | None = None) -> None:
-    """Be in the chats, serve HTTP, and do what is due by the clock, until told to stop.
-
-    Then nothing more is taken, what was taken is answered, and all is closed, within ten seconds.
-
-    Args:
-        settings: all of them.
-        stop: ends it.
-        rereading: tells of settings that changed while it runs.
-
-    Raises:
-        GameSpotterError: something that is needed cannot be used.
-    """
-    holder = new_holder()
-    chats = chats_on(settings)
-    figures = Figures()
-    async with contextlib.AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(open_storage(settings))
-        directory = await stack.enter_async_context(open_directory(settings))
-        jobs = upkeep_jobs(settings, storage)
-        if not chats and not collects(settings) and not settings.web.enabled:
-            await Schedule(storage.nights, jobs, holder=holder).run(stop=stop)
-            return
-        news = ModelNews(
-            storage.flags, storage.nights, holder=holder, places=settings.model.announced_in, counts=figures
-        )
-        wake = asyncio.Event()
-        canary, judge = measuring(settings, storage, news=news, counts=figures)
-        if judge is not None:
-            jobs.append(Job(name=JUDGING, cron="*/5 * * * *", time_zone="UTC", work=judge.judge, caught_up_for=_JUDGED))
-        looking = await stack.enter_async_context(
-            open_looking(settings, many_looks=True, hears=news, canary=canary, wake=wake)
-        )
-        if collects(settings):
-            nightly = await stack.enter_async_context(
-                open_nightly(settings, storage, looking, directory, holder=holder)
-            )
-            collection = settings.collection
-            jobs.append(
-                Job(
-                    name=COLLECTION,
-                    cron=collection.cron,
-                    time_zone=collection.time_zone,
-                    work=partial(nightly.scheduled, stop=stop),
-                )
-            )
-        service = await stack.enter_async_context(
-            open_service(
-                settings,
-                looking,
-                storage=storage,
-                directory=directory,
-                shows_evidence=DISCORD in chats,
-                figures=figures,
-                canary=canary,
-                judge=judge,
-            )
-        )
-        # Their moderators are told, wherever one of these chats is. Those of a later model are marked when it answers.
-        await news.marked(looking.answering)
-        door = Door(_placed(service, settings), figures=figures)
-        replicas = await _replicas(settings, storage, figures, holder)
-        platforms = {chat: _chat(chat, settings, storage, service, figures, replicas) for chat in chats}
-        web = await _web(stack, settings, storage, looking, door, platforms, figures)
-        async with asyncio.TaskGroup() as group:
-            schedule = Schedule(storage.nights, jobs, holder=holder, figures=figures)
-            staying = [
-                group.create_task(schedule.run(stop=stop), name="schedule"),
-                group.create_task(news.run(platforms), name="news of models"),
-                group.create_task(storage.database.hear(MODELS_CHANGED, wake.set), name="notices of models"),
-            ]
-            if replicas is not None:
-                staying.append(group.create_task(replicas.run(), name="replicas"))
-            if canary is not None:
-                staying.append(group.create_task(canary.run(), name="canary"))
-            if rereading is not None:
-                staying.append(
-                    group.create_task(rereading.run(partial(_take, service, storage, web)), name="rereading")
-                )
-            if platforms:
-                watch = _watch(settings, storage, service, platforms, holder)
-                staying += [
-                    group.create_task(_in_chats(platforms, door.handle), name="chats"),
-                    group.create_task(watch.run(), name="watch"),
-                ]
-            try:
-                await stop.wait()
-                loop = asyncio.get_running_loop()
-                ends_at = loop.time() + _ENDING_S
-                if replicas is not None:
-                    await replicas.hand_over(within_s=_HANDING_OVER_S)
-                if web is not None:
-                    web.stop()
-                await _drain(door, platforms.values(), web, schedule=staying[0], within_s=ends_at - loop.time())
-            finally:
-                for task in staying:
-                    task.cancel()
-
-
-async def _replicas(settings: Settings, storage: Storage, figures: Figures, holder: str) -> Replicas | None:
-    """This process among those that share the chats; None where it is the only one."""
-    if not settings.replicas.enabled:
-        return None
-    replicas = Replicas(storage.leases, storage.database, holder=holder, lease_s=settings.replicas.lease_s)
-    figures.watch_replicas(lambda: replicas.count)
-    # The chats are to know at once what is theirs.
-    await replicas.beat()
-    return replicas
-
-
-def _take(
-    service: CommandService, storage: Storage, web: Web | None, settings: Settings, changed: frozenset[Name]
-) -> None:
-    """Go by settings that changed."""
-    if changed & LIMITS:
-        service.limit(cooldowns(settings, storage))
-    if changed & OFF:
-        service.switch_off(settings.commands.off)
-    if changed & LOG_LEVEL:
-        logs.set_level(settings.log.level)
-    if changed & WEB_LIMITS and web is not None:
-        web.change(settings)
-
-
-async def _web(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    storage: Storage,
-    looking: Looking,
-    door: Door,
-    platforms: Mapping[str, ChatPlatform],
-    figures: Figures,
-) -> Web | None:
-    """HTTP, open until the stack is closed; None where it is not wanted."""
-    if not settings.web.enabled:
-        return None
-    from bot.web.opening import open_web  # noqa: PLC0415 - is not always wanted
-
-    return await stack.enter_async_context(
-        open_web(
-            settings,
-            handle=door.handle,
-            database=storage.database,
-            recognizer=looking.recognizer,
-            platforms=platforms,
-            figures=figures,
-        )
-    )
-
-
-async def _drain(
-    door: Door,
-    platforms: Collection[ChatPlatform],
-    web: Web | None,
-    *,
-    schedule: asyncio.Task[None],
-    within_s: float,
-) -> None:
-    """Finish what was taken; what is not finished in time is cancelled by the caller."""
-    longest_s = _ANSWERS_S + _LAST_WORDS_S
-    within_s = min(within_s, longest_s)
-    try:
-        async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
-            group.create_task(_ended(schedule), name="what is due")
-            if web is not None:
-                group.create_task(web.drained(), name="HTTP")
-            await door.close(within_s=_ANSWERS_S * within_s / longest_s)
-            for platform in platforms:
-                group.create_task(platform.drained(), name=platform.name)
-    except TimeoutError:
-        log.warning("not all that was begun could be finished; the rest is given up")
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Wait for a task that stays its owner's to cancel."""
-    await asyncio.wait({task})
-
-
-async def _in_chats(platforms: Mapping[str, ChatPlatform], handle: Handle) -> None:
-    """Be in all chats. One that does not accept us is left to the operator while there is another.
-
-    Raises:
-        ChatRefused: none accepts us.
-    """
-
-    async def until_refused(name: str, platform: ChatPlatform) -> ChatRefused | None:
-        try:
-            await platform.run(handle)
-        except ChatRefused as refused:
-            if len(platforms) > 1:
-                log.error("%s is off until the next start: %s", name, refused)  # noqa: TRY400 - a sentence
-            return refused
-        return None
-
-    async with asyncio.TaskGroup() as group:
-        ends = [group.create_task(until_refused(*item), name=item[0]) for item in platforms.items()]
-    for end in ends:
-        refused = end.result()
-        if refused is not None:
-            raise refused
-
-
-def _placed(service: CommandService, settings: Settings) -> Handle:
-    """The service's door, for requests whose place may belong to a channel by the settings."""
-    servers = settings.discord.servers
-
-    async def handle(request: Request) -> Reply:
-        place = request.place
-        if place.platform == DISCORD and place.server in servers:
-            request = replace(request, place=replace(place, channel=servers[place.server]))
-        return await service.handle(request)
-
-    return handle
-
-
-DISCORD, TWITCH = "discord", "twitch"
-
-
-def chats_on(settings: Settings) -> tuple[str, ...]:
-    """The chats that are wanted and whose secrets are there."""
-    discord, twitch = settings.discord, settings.twitch
-    on = {
-        DISCORD: discord.chat and discord.has_token,
-        TWITCH: twitch.chat and twitch.has_credentials and twitch.has_token_key,
-    }
-    return tuple(chat for chat, is_on in on.items() if is_on)
-
-
-def _chat(
-    chat: str,
-    settings: Settings,
-    storage: Storage,
-    service: CommandService,
-    figures: Figures,
-    sharing: Sharing | None,
-) -> ChatPlatform:
-    platform = _discord(settings, service, sharing) if chat == DISCORD else _twitch(settings, storage, figures, sharing)
-    figures.watch_chat(chat, lambda: platform.is_ready)
-    return platform
-
-
-def _discord(settings: Settings, service: CommandService, sharing: Sharing | None) -> ChatPlatform:
-    from bot.chat.discord_chat import DiscordChat  # noqa: PLC0415 - takes its time, and is not always wanted
-
-    discord = settings.discord
-    return DiscordChat(
-        discord.token.get_secret_value() if discord.token is not None else "",
-        words=settings.commands.words,
-        languages=languages(),
-        reads_messages=discord.message_content,
-        moderator_roles=discord.moderator_roles,
-        operators=discord.operators,
-        channels=service.complete_channels,
-        games=service.complete_games,
-        draw=_drawing(),
-        channel_url=settings.streams.url,
-        sharing=sharing,
-        api_url=discord.api_url,
-        gateway_url=discord.gateway_url,
-    )
-
-
-def _drawing() -> Callable[[Answer, str], bytes]:
-    """Draws the evidence of an answer; of one look once in a language, however many ask."""
-
-    @cached(
-        TTLCache[tuple[str, str], bytes](_KEPT_PICTURES, _PICTURES_KEPT_S),
-        key=lambda answer, language: (answer.look, language),
-        condition=threading.Condition(),
-    )
-    def draw(answer: Answer, language: str) -> bytes:
-        seen = answer.verdict.game if answer.verdict is not None else None
-        return mosaic.draw(answer.evidence, channel=answer.channel, language=language, seen=seen)
-
-    return draw
-
-
-def _twitch(settings: Settings, storage: Storage, figures: Figures, sharing: Sharing | None) -> ChatPlatform:
-    from bot.chat.twitch_chat import TwitchChat  # noqa: PLC0415 - takes its time, and is not always wanted
-
-    twitch = settings.twitch
-    chat = TwitchChat(
-        client_id=twitch.client_id,
-        client_secret=twitch.client_secret.get_secret_value() if twitch.client_secret is not None else "",
-        vault=token_vault(settings, storage),
-        read=partial(parse_command, words=settings.commands.words),
-        channels=twitch.channels,
-        operators=twitch.operators,
-        addresses=twitch_addresses(settings),
-        sharing=sharing,
-    )
-    figures.watch_subscriptions(live=lambda: chat.live_subscriptions, wanted=lambda: chat.wanted_subscriptions)
-    figures.watch_messages("said", lambda: chat.tally.said)
-    figures.watch_messages("late", lambda: chat.tally.late)
-    figures.watch_messages("failed", lambda: chat.tally.failed)
-    figures.watch_messages("dropped", chat.tally.dropped.total)
-    return chat
-
-
-def token_vault(settings: Settings, storage: Storage) -> TokenVault:
-    """Where Twitch's tokens are kept, sealed.
-
-    Raises:
-        ChatRefused: there is no key to seal them with, or it is none.
-    """
-    from bot.chat.twitch_tokens import TokenVault  # noqa: PLC0415
-
-    key = settings.twitch.token_key
-    return TokenVault(storage.tokens, key.get_secret_value().replace(",", " ").split() if key is not None else ())
-
-
-def twitch_addresses(settings: Settings) -> TwitchAddresses:
-    """Where Twitch's services are."""
-    from bot.chat.twitch_chat import TwitchAddresses  # noqa: PLC0415
-
-    twitch = settings.twitch
-    return TwitchAddresses(helix_url=twitch.helix_url, id_url=twitch.id_url, eventsub_url=twitch.eventsub_url)
-
-
-def _watch(
-    settings: Settings,
-    storage: Storage,
-    service: CommandService,
-    platforms: Mapping[str, ChatPlatform],
-    holder: str,
-) -> MismatchWatch:
-    return MismatchWatch(
-        service,
-        storage.watches,
-        storage.flags,
-        platforms=platforms,
-        aliases=AliasTable.bundled(),
-        holder=holder,
-        every_s=settings.watch.every_s,
-        windows=settings.watch.windows,
     )
 
 

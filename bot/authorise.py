@@ -79,7 +79,8 @@ def authorise(
 
 async def _authorise(settings: Settings, *, broadcaster: bool) -> UserTokens:
     # Imported here, so that --help and a mistake in the settings are answered at once.
-    from bot.app import open_storage, token_vault  # noqa: PLC0415
+    from bot.app import open_storage  # noqa: PLC0415
+    from bot.chat.opening import token_vault  # noqa: PLC0415
     from bot.chat.scrubbing import Scrubber  # noqa: PLC0415
     from bot.chat.twitch_id import TwitchId  # noqa: PLC0415
     from bot.chat.twitch_tokens import BOT_SCOPES, BROADCASTER_SCOPES  # noqa: PLC0415

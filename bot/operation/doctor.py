@@ -408,7 +408,8 @@ async def twitch(settings: Settings, http: aiohttp.ClientSession) -> Finding:
             "no credentials: neither chat, nor nightly collection, nor what channels declare",
             "Set [twitch] client_id, and GAMESPOTTER_TWITCH__CLIENT_SECRET in the environment.",
         )
-    from bot.app import open_storage, token_vault  # noqa: PLC0415 - takes its time
+    from bot.app import open_storage  # noqa: PLC0415 - takes its time
+    from bot.chat.opening import token_vault  # noqa: PLC0415
     from bot.chat.twitch_id import TwitchId  # noqa: PLC0415
     from bot.chat.twitch_tokens import BOT_SCOPES  # noqa: PLC0415
 

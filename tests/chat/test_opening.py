@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot import app
+from bot.chat import opening
 from bot.commands.answer import Answer, Status
 
 
@@ -18,8 +18,8 @@ def test_the_evidence_of_a_look_is_drawn_once_in_a_language_however_many_ask(mon
         time.sleep(0.05)
         return language.encode()
 
-    monkeypatch.setattr(app.mosaic, "draw", draw)
-    picture = app._drawing()
+    monkeypatch.setattr(opening.mosaic, "draw", draw)
+    picture = opening.drawing()
     answer = Answer(channel="some_channel", status=Status.ANSWERED, look="a look")
     with ThreadPoolExecutor(max_workers=10) as pool:
         pictures = list(pool.map(lambda _: picture(answer, "en"), range(10)))
