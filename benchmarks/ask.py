@@ -17,17 +17,16 @@ from __future__ import annotations
 import contextlib
 import json
 import statistics
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from children import child, line_of, note, say
 from measuring import READY, REPORT, Asked, Report, report_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
 
 _HERE = Path(__file__).parent
 _STARTER = _HERE.parent / "models" / "starter"
@@ -79,7 +78,7 @@ def main(
     logins = [f"bench_{way}_{number}" for number in range(rounds) for way in ways]
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
-            _child(
+            child(
                 "ask_stream.py",
                 *logins,
                 f"--clip={clip}",
@@ -87,7 +86,7 @@ def main(
                 f"--mbit-per-s={mbit_per_s}",
             )
         )
-        base_url = _line(server)
+        base_url = line_of(server)
         done: list[Round] = []
         for number in range(rounds):
             for way in ways:
@@ -96,9 +95,9 @@ def main(
                     if way == "p2"
                     else ("ask_as_we_do.py", [f"--model={model}"])
                 )
-                with _child(script, f"bench_{way}_{number}", f"--base-url={base_url}", *options) as asker:
+                with child(script, f"bench_{way}_{number}", f"--base-url={base_url}", *options) as asker:
                     done.append(_round(way, server, asker))
-                _note(f"{number + 1} of {rounds}, {way}: {done[-1].report.cold.wall_s:.3f} s")
+                note(f"{number + 1} of {rounds}, {way}: {done[-1].report.cold.wall_s:.3f} s")
     summary = _summary(done)
     print(json.dumps({**summary, "rounds": [asdict(one) for one in done]}, indent=2) if as_json else _table(done))
     if check and not summary["bounds_met"]:
@@ -106,44 +105,15 @@ def main(
 
 
 def _round(way: Way, server: subprocess.Popen[str], asker: subprocess.Popen[str]) -> Round:
-    while _line(asker) != READY:
+    while line_of(asker) != READY:
         pass  # what libraries print
-    _say(server, "traffic")
-    _line(server)
-    _say(asker, "ask")
-    while not (line := _line(asker)).startswith(REPORT):
+    say(server, "traffic")
+    line_of(server)
+    say(asker, "ask")
+    while not (line := line_of(asker)).startswith(REPORT):
         pass
-    _say(server, "traffic")
-    return Round(way=way, report=report_from(line.removeprefix(REPORT)), traffic=Traffic(**json.loads(_line(server))))
-
-
-@contextlib.contextmanager
-def _child(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(_HERE / script), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-            process.communicate(timeout=10)  # closes its input, which is its sign to end
-        finally:
-            process.kill()
-
-
-def _line(process: subprocess.Popen[str]) -> str:
-    line = process.stdout.readline() if process.stdout else ""
-    if not line:
-        raise SystemExit(f"A child process ended with {process.wait()}.")
-    return line.rstrip("\n")
-
-
-def _say(process: subprocess.Popen[str], word: str) -> None:
-    if process.stdin is None:
-        raise AssertionError("it was asked for")
-    process.stdin.write(word + "\n")
-    process.stdin.flush()
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(server, "traffic")
+    return Round(way=way, report=report_from(line.removeprefix(REPORT)), traffic=Traffic(**json.loads(line_of(server))))
 
 
 def _median(done: list[Round], way: Way) -> dict[str, float]:

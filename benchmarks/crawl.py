@@ -20,22 +20,21 @@ database file in place of its PostgreSQL server; no failure.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import statistics
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from children import child, line_of, note, say
 from crawl_measuring import Crawled, crawled_from
 from measuring import READY, REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import subprocess
+    from collections.abc import Callable, Sequence
 
 _HERE = Path(__file__).parent
 
@@ -156,13 +155,13 @@ def main(
     done: list[Crawl] = []
     server_options = [f"--categories={_CATEGORIES}", f"--per-category={_LIVE_IN_EACH}"]
     server_options += [f"--latency-ms={latency_ms}", f"--mbit-per-s={mbit_per_s}", *(f"--clip={one}" for one in clips)]
-    with _child("crawl_stream.py", *server_options) as server:
-        base_url = _line(server)
+    with child("crawl_stream.py", *server_options) as server:
+        base_url = line_of(server)
         for number in range(rounds):
             for way in (p2, *ours, unrecognised, *handed_out):
                 done.append(_crawl(way, server, base_url))
                 rate = done[-1].crawled.streams_per_minute
-                _note(f"{number + 1} of {rounds}, {way}: {rate:.1f} streams a minute")
+                note(f"{number + 1} of {rounds}, {way}: {rate:.1f} streams a minute")
     figures = Figures(done, p2=p2, ours=ours, unrecognised=unrecognised, handed_out=handed_out)
     print(json.dumps(figures.as_json(), indent=2) if as_json else figures.as_text())
     if check and not figures.bounds_met:
@@ -187,50 +186,17 @@ def _games(channels: int) -> str:
 
 
 def _crawl(way: Way, server: subprocess.Popen[str], base_url: str) -> Crawl:
-    with _child(way.script, f"--base-url={base_url}", *way.options) as crawler:
-        while _line(crawler) != READY:
+    with child(way.script, f"--base-url={base_url}", *way.options) as crawler:
+        while line_of(crawler) != READY:
             pass  # what libraries print
-        _say(server, "traffic")
-        _line(server)
-        _say(crawler, "crawl")
-        while not (line := _line(crawler)).startswith(REPORT):
+        say(server, "traffic")
+        line_of(server)
+        say(crawler, "crawl")
+        while not (line := line_of(crawler)).startswith(REPORT):
             pass
-        _say(server, "traffic")
-        traffic = Traffic(**json.loads(_line(server)))
+        say(server, "traffic")
+        traffic = Traffic(**json.loads(line_of(server)))
     return Crawl(way=way, crawled=crawled_from(line.removeprefix(REPORT)), traffic=traffic)
-
-
-@contextlib.contextmanager
-def _child(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(_HERE / script), *arguments]
-    # For the tests' PostgreSQL.
-    environment = {**os.environ, "PYTHONPATH": str(_HERE.parent)}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            yield process
-            process.communicate(timeout=60)  # closes its input, which is its sign to end
-        finally:
-            process.kill()
-
-
-def _line(process: subprocess.Popen[str]) -> str:
-    line = process.stdout.readline() if process.stdout else ""
-    if not line:
-        raise SystemExit(f"A child process ended with {process.wait()}.")
-    return line.rstrip("\n")
-
-
-def _say(process: subprocess.Popen[str], word: str) -> None:
-    if process.stdin is None:
-        raise AssertionError("it was asked for")
-    process.stdin.write(word + "\n")
-    process.stdin.flush()
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 class Figures:

@@ -12,7 +12,7 @@ import pytest
 
 from bot.operation.rereading import CHANGEABLE, Name, Rereading
 from bot.settings import Settings, read_settings
-from tests.bot.test_run import ended
+from tests.bot.whole_bot import ended
 from tests.web.bench import TOKEN
 from tests.web.test_serving import serving
 

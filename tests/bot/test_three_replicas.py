@@ -17,9 +17,9 @@ from bot.chat.twitch_tokens import TokenVault, new_key
 from core.storage.database import Database
 from core.storage.tokens import TokenStore
 from demo.channels import demo_channels
-from demo.helix import CLIENT_ID, CLIENT_SECRET
+from demo.helix import CLIENT_SECRET
 from demo.pocket_twitch import PocketTwitch
-from tests.bot.test_run import ended, running
+from tests.bot.whole_bot import ended, led_to, running
 from tests.chat.discord_stand_in import TOKEN, DiscordStandIn
 from tests.chat.twitch_bench import tokens_of, until
 from tests.chat.twitch_stand_in import BOT, BOT_SCOPES, TwitchStandIn
@@ -152,7 +152,7 @@ async def stage(postgres: PostgresServer, folder: Path) -> AsyncIterator[Stage]:
         async with Database.at(url) as database:
             await database.migrate()
             await TokenVault(TokenStore(database), [key]).keep(tokens_of(here.twitch.grant(BOT, BOT_SCOPES)))
-        settings = {
+        settings = led_to(here.discord, here.twitch) | {
             "DATABASE__URL": url,
             "DATA__DIRECTORY": str(folder / "data"),
             "REPLICAS__ENABLED": "true",
@@ -161,18 +161,10 @@ async def stage(postgres: PostgresServer, folder: Path) -> AsyncIterator[Stage]:
             "LIMITS__PLACE_ASKS": "10000",
             "DISCORD__TOKEN": TOKEN,
             "DISCORD__MESSAGE_CONTENT": "true",
-            "DISCORD__API_URL": here.discord.api_url,
-            "DISCORD__GATEWAY_URL": here.discord.gateway_url,
-            "TWITCH__CLIENT_ID": CLIENT_ID,
-            "TWITCH__CLIENT_SECRET": CLIENT_SECRET,
             "TWITCH__TOKEN_KEY": key,
             "TWITCH__CHANNELS": json.dumps(CHANNELS),
             "TWITCH__GQL_URL": pocket.base_url,
             "TWITCH__USHER_URL": pocket.base_url,
-            "TWITCH__HELIX_URL": here.twitch.url,
-            "TWITCH__ID_URL": here.twitch.url,
-            "TWITCH__EVENTSUB_URL": here.twitch.ws_url,
-            "COLLECTION__ENABLED": "false",
         }
         there = Stage(here, folder, settings, stack)
         yield there

@@ -14,7 +14,7 @@ import aiohttp
 
 from demo.channels import demo_channels
 from demo.pocket_twitch import PocketTwitch
-from tests.bot.test_run import ended, running
+from tests.bot.whole_bot import ended, running
 from tests.web.bench import TOKEN, picture
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
