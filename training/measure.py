@@ -8,6 +8,7 @@ from rich.console import Console
 
 from core.errors import DataSetError
 from training.fitting.devices import prepare_devices
+from training.linear import measure_linear
 from training.pipeline.prepare import prepare
 from training.protocols import attempt, figures, trials
 from training.reports.page import told
@@ -40,6 +41,7 @@ def measure(*, data: Path, stored: Path, out: Path, config: TrainConfig, work: P
 
         outcomes[trial.name] = attempt(trial, prepared, devices=devices, directory=work / "answers", progress=ended)
     measured = figures(prepared.frames, outcomes, config=config)
+    measured = measured.model_copy(update={"linear": measure_linear(planned, prepared, work=work, console=console)})
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(measured.model_dump_json(indent=1) + "\n", encoding="utf-8")
     print_protocols(measured, console)

@@ -42,6 +42,7 @@ from training.scoring.figures import (
     GenreProtocolFigures,
     HeldOutGame,
     HeldOutGroup,
+    LinearFigures,
     NamedScores,
     ProtocolFigures,
     Shares,
@@ -268,6 +269,43 @@ def figures(
         of_random_frames=_of_frames(frames, [careless], temperatures=[temperature]),
         genres=_genres(frames, rotations, folds, kinds=kinds),
         nulls=(_majority(frames, rotations),),
+    )
+
+
+def linear_figures(frames: PackedFrames, outcomes: dict[str, Outcome], *, name: str) -> LinearFigures:
+    """What a machine that gives no chances answered in every trial.
+
+    Args:
+        frames: the data set.
+        outcomes: of all trials; margins in place of logits.
+        name: what it is called in tables.
+    """
+    rotations = [outcomes[f"rotation-{turn}"] for turn in range(ROTATIONS)]
+    folds = [one for trial, one in outcomes.items() if trial.startswith("held-out-")]
+    parts = [_accuracy(frames, one) for one in rotations]
+    return LinearFigures(
+        name=name,
+        by_stream=Shares.of(together(parts)),
+        overlaid=Shares.of(together([_accuracy(frames, one, overlaid=True) for one in rotations])),
+        parts=tuple(Shares.of(part) for part in parts),
+        by_random_frame=Shares.of(_accuracy(frames, outcomes["random-frames"])),
+        authors={
+            trial.removeprefix("author-"): Shares.of(_accuracy(frames, one))
+            for trial, one in outcomes.items()
+            if trial.startswith("author-")
+        },
+        stream_auroc=float(
+            np.mean(
+                [
+                    unknown_scores(
+                        _shown(frames, one.test, one.test_rows),
+                        _shown(frames, one.held_out, one.held_out_rows),
+                        rule=rule_of(one.labels),
+                    ).stream_auroc
+                    for one in folds
+                ]
+            )
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from training.data.folders import list_frames
 from training.data.genres import Genre, GenreTable
 from training.fitting.calibrate import fit_temperature
 from training.pipeline.shards import FrameBatches, PackedFrames, pack
-from training.protocols import Outcome, figures, near_ones, trials
+from training.protocols import Outcome, figures, linear_figures, near_ones, trials
 from training.scoring.figures import ProtocolFigures, TestFigures
 from training.scoring.scores import Answers, concatenated, frame_answers, reliability
 from training.scoring.tables import print_protocols
@@ -226,14 +226,24 @@ def test_without_a_head_for_genres_nothing_is_told_of_them(frames: PackedFrames,
 
 def test_all_of_it_is_printed_and_so_are_figures_of_before(frames: PackedFrames, tiny_config: TrainConfig) -> None:
     console = Console(width=200, file=io.StringIO())
-    print_protocols(figures(frames, ideal(frames), config=tiny_config, kinds=KINDS), console)
+    found = figures(frames, ideal(frames), config=tiny_config, kinds=KINDS)
+    print_protocols(found, console)
+    linear = linear_figures(frames, ideal(frames, spoil="dots/stream3"), name="linear machine")
+    print_protocols(found.model_copy(update={"linear": linear}), console)
     old = Path(__file__).parents[2] / "models" / "starter" / "figures.json"
     plain = ProtocolFigures.model_validate_json(old.read_bytes())
     without = plain.model_copy(update={"of_random_frames": None, "genres": None, "nulls": ()})
     print_protocols(without, console)
     assert isinstance(console.file, io.StringIO)
     told = console.file.getvalue()
-    for part in ("near ones (2 games)", "far ones (1 games)", "random frames (flatters)", "held out", "the commonest"):
+    for part in (
+        "near ones (2 games)",
+        "far ones (1 games)",
+        "random frames (flatters)",
+        "held out",
+        "the commonest",
+        "linear: frames",
+    ):
         assert part in told
 
 

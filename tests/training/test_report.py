@@ -40,6 +40,7 @@ from training.scoring.figures import (
     HeldOutGroup,
     KeptFigures,
     LeastConfidenceFigures,
+    LinearFigures,
     ModelFigures,
     NamedScores,
     ProtocolFigures,
@@ -190,6 +191,15 @@ def full() -> Story:
         of_random_frames=answers(40),
         genres=GenreProtocolFigures(known=genres(), held_out=genres(), thresholds={"pixel": 0.31}),
         nulls=(NamedScores(name="always the commonest game", of_frames=SCORES, of_streams=SCORES),),
+        linear=LinearFigures(
+            name="linear <SVM>",
+            by_stream=SHARES.model_copy(update={"frames_right": 0.7771}),
+            overlaid=SHARES.model_copy(update={"frames_right": 0.6662}),
+            parts=(SHARES,),
+            by_random_frame=SHARES.model_copy(update={"frames_right": 0.9983}),
+            authors={"doom-a": SHARES.model_copy(update={"frames_right": 0.5554})},
+            stream_auroc=0.8889,
+        ),
     )
     model = ModelFigures(
         name="tiny-1",
@@ -367,6 +377,18 @@ def test_the_story_has_its_order_and_each_section_its_figures(full_page: str) ->
         "2026-10-01 to 2026-11-20",
     ):
         assert told in read.text, told
+
+
+def test_the_linear_machine_stands_beside_every_figure(full_page: str) -> None:
+    card = model_card(full())
+    for told in (full_page, card):
+        for figure in ("77.7 %", "66.6 %", "99.8 %", "55.5 %", "0.889"):
+            assert figure in told
+    assert "linear &lt;SVM&gt;: frames" in full_page
+    # Each row of the card's table has as many cells as its head.
+    table = card[card.index("| | frames right") :].split("\n\n")[0].splitlines()
+    assert {line.count("|") for line in table} == {6}
+    assert len(table) == 7
 
 
 def test_what_was_not_measured_is_not_there(bare_page: str) -> None:

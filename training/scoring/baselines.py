@@ -58,11 +58,8 @@ class SupportVectors:
         """
         if not isinstance(config.network, Pretrained):
             raise TrainingError("The SVM looks through a pretrained network, and this preset is trained from scratch.")
-        # The mean of the last feature map, as it was pretrained: no layer of a head, which would be random.
-        head = Head(pooling=Pooling.AVERAGE, layers=0, dropout=0.0)
-        network = dataclasses.replace(config.network, stem_end=None)
-        self._config = dataclasses.replace(config, network=network, head=head, layout=None, views=0)
-        self._network = network
+        self._config = config
+        self._network = config.network
         self._work = work
         self._console = console
 
@@ -75,8 +72,7 @@ class SupportVectors:
         """
         if not parts.train:
             raise DataSetError("The SVM has nothing to be trained on: all of the data is evaluated.")
-        tail = build(self._config, games=2).tail
-        embed = keras.Model(tail.input, tail.get_layer(FEATURES).output)
+        embed = frozen_network(self._config)
         with Progress(console=self._console, transient=True) as progress:
             learnt, learnt_from = self._embeddings(embed, parts.train, "embedding the training part", progress)
             asked, asked_of = self._embeddings(embed, said.frames, "embedding the streams", progress)
@@ -114,6 +110,21 @@ class SupportVectors:
             state = frame.path.stat()
             sum_.update(f"{frame.path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
         return sum_.hexdigest()[:16]
+
+
+def frozen_network(config: TrainConfig) -> keras.Model:
+    """The preset's pretrained network as it comes: pictures -> the mean of its last feature map, float[n, features].
+
+    Raises:
+        TrainingError: it cannot be built.
+    """
+    # No layer of a head, which would be random.
+    head = Head(pooling=Pooling.AVERAGE, layers=0, dropout=0.0)
+    network = config.network
+    if isinstance(network, Pretrained):
+        network = dataclasses.replace(network, stem_end=None)
+    tail = build(dataclasses.replace(config, network=network, head=head, layout=None, views=0), games=2).tail
+    return keras.Model(tail.input, tail.get_layer(FEATURES).output)
 
 
 @contextmanager

@@ -292,6 +292,23 @@ class NamedScores(_Figures):
     of_streams: ScoreFigures | None
 
 
+class LinearFigures(_Figures):
+    """What a linear machine on a frozen network comes to in the same trials; as in `ProtocolFigures`.
+
+    Attributes:
+        name: what it is called in tables.
+        stream_auroc: of games held out whole, by how far a stream lies on no known game's side.
+    """
+
+    name: str
+    by_stream: Shares
+    overlaid: Shares
+    parts: tuple[Shares, ...]
+    by_random_frame: Shares
+    authors: dict[str, Shares]
+    stream_auroc: float
+
+
 class ProtocolFigures(_Figures):
     """All that is measured about a way to train, before a model is trained on all streams that way.
 
@@ -301,6 +318,7 @@ class ProtocolFigures(_Figures):
         temperature: to be shipped.
         genres: None without a head for them.
         nulls: answers to the rotations' test streams that look at no picture.
+        linear: to be beaten; None where the way to train has no pretrained network.
     """
 
     by_stream: TestFigures
@@ -312,6 +330,7 @@ class ProtocolFigures(_Figures):
     of_random_frames: AnswerFigures | None = None
     genres: GenreProtocolFigures | None = None
     nulls: tuple[NamedScores, ...] = ()
+    linear: LinearFigures | None = None
 
 
 class KeptFigures(_Figures):

@@ -256,20 +256,24 @@ def _cell(row: Sequence[int], column: int, *, normalise: bool) -> str:
 
 
 def _shares(measured: ProtocolFigures) -> Table:
-    table = _table("on streams never seen", "frames right", "streams right", "of frames", "of streams")
-
-    def row(name: str, shares: Shares) -> None:
-        table.add_row(
-            name, _percent(shares.frames_right), _percent(shares.streams_right), str(shares.frames), str(shares.streams)
-        )
-
-    row("by stream, all rotations", measured.by_stream.all)
-    for number, part in enumerate(measured.by_stream.parts, start=1):
-        row(f"  rotation {number}", part)
-    row(f"overlays on {_percent(measured.by_stream.covered_share)} of the picture", measured.by_stream.overlaid)
-    row("random frames (flatters)", measured.by_random_frame)
-    for name, shares in measured.authors.items():
-        row(f"tested on author {name}", shares)
+    linear, test = measured.linear, measured.by_stream
+    rows = {
+        "by stream, all rotations": test.all,
+        **{f"  rotation {number}": part for number, part in enumerate(test.parts, start=1)},
+        f"overlays on {_percent(test.covered_share)} of the picture": test.overlaid,
+        "random frames (flatters)": measured.by_random_frame,
+        **{f"tested on author {name}": shares for name, shares in measured.authors.items()},
+    }
+    theirs: list[Shares] = []
+    if linear is not None:
+        authors = [linear.authors[name] for name in measured.authors]
+        theirs = [linear.by_stream, *linear.parts, linear.overlaid, linear.by_random_frame, *authors]
+    beside = ("linear: frames", "streams") if theirs else ()
+    table = _table("on streams never seen", "frames right", "streams right", *beside, "of frames", "of streams")
+    for place, (name, shares) in enumerate(rows.items()):
+        both = (shares, *theirs[place : place + 1])
+        right = [_percent(share) for one in both for share in (one.frames_right, one.streams_right)]
+        table.add_row(name, *right, str(shares.frames), str(shares.streams))
     return table
 
 
@@ -296,6 +300,8 @@ def _unknown_of_protocols(measured: ProtocolFigures) -> Table:
     unknown = measured.unknown
     table = _table(f"games held out whole ({unknown.score})", "")
     table.add_row("AUROC per stream", f"{unknown.stream_auroc:.3f}")
+    if measured.linear is not None:
+        table.add_row(f"  of the {measured.linear.name}", f"{measured.linear.stream_auroc:.3f}")
     for name, group in (("near ones", unknown.near), ("far ones", unknown.far)):
         if group is not None:
             table.add_row(f"  {name} ({len(group.games)} games)", f"{group.stream_auroc:.3f}")
