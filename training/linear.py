@@ -6,6 +6,8 @@ It learns from the same training streams and is asked the same frames, so that e
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,10 +61,15 @@ def measure_linear(
         plain = _kept(frames, config, work, "plain", frames.picture, progress)
         overlaid = _kept(frames, config, work, "overlaid", frames.overlaid_picture, progress)
         task = progress.add_task("fitting linear machines", total=len(planned))
-        outcomes = {}
-        for trial in planned:
-            outcomes[trial.name] = _outcome(trial, frames, plain, overlaid)
+
+        def outcome(trial: Trial) -> Outcome:
+            found = _outcome(trial, frames, plain, overlaid)
             progress.advance(task)
+            return found
+
+        # liblinear works on one processor core, and lets other threads run meanwhile.
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            outcomes = dict(zip((trial.name for trial in planned), pool.map(outcome, planned), strict=True))
     return linear_figures(frames, outcomes, name=f"linear SVM on {config.network.name}")
 
 
