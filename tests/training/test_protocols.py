@@ -242,7 +242,7 @@ def test_all_of_it_is_printed_and_so_are_figures_of_before(frames: PackedFrames,
         "random frames (flatters)",
         "held out",
         "the commonest",
-        "linear: frames",
+        "frames  linear",
     ):
         assert part in told
 

@@ -268,12 +268,12 @@ def _shares(measured: ProtocolFigures) -> Table:
     if linear is not None:
         authors = [linear.authors[name] for name in measured.authors]
         theirs = [linear.by_stream, *linear.parts, linear.overlaid, linear.by_random_frame, *authors]
-    beside = ("linear: frames", "streams") if theirs else ()
-    table = _table("on streams never seen", "frames right", "streams right", *beside, "of frames", "of streams")
+    beside = ("linear",) if theirs else ()
+    table = _table("right, never seen", "frames", *beside, "streams", *beside, "of frames", "of streams")
     for place, (name, shares) in enumerate(rows.items()):
         both = (shares, *theirs[place : place + 1])
-        right = [_percent(share) for one in both for share in (one.frames_right, one.streams_right)]
-        table.add_row(name, *right, str(shares.frames), str(shares.streams))
+        right = [*(one.frames_right for one in both), *(one.streams_right for one in both)]
+        table.add_row(name, *map(_percent, right), str(shares.frames), str(shares.streams))
     return table
 
 
