@@ -16,8 +16,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 demo: $(VENV)/.bot
 	@$(BIN)/python -m demo play
 
+# Three processes, as a test now and then waits for its own processes and connections.
 test: check
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 test-slow: $(VENV)/.all
 	@$(BIN)/python -m pytest -m slow
