@@ -1,6 +1,6 @@
 # make demo       a pocket Twitch and a terminal chat to ask in
 # make test       everything that checks the project
-# make test-slow  tests that take minutes: three replicas of the bot, one of which is killed
+# make test-slow  tests that take long: three replicas of the bot, one of which is killed; nights and searches, too
 # make test-jax   training with JAX alone, in .venv-jax, which has no TensorFlow
 # make test-package   the wheel and the Dockerfile: installed, built and run as an operator would
 # Each sets up what it needs first.

@@ -77,7 +77,7 @@ async def test_a_crawl_ends_with_the_closing_line_of_old_and_says_nothing_new_th
     assert len(list((keeper.folder / "data" / "frames").rglob("*.jpg"))) <= info["frames"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 async def test_a_crawl_that_is_ended_goes_on_when_it_is_begun_again(keeper: Keeper, number: signal.Signals) -> None:
     process = await keeper.start("crawl")
     async with asyncio.timeout(60):

@@ -214,6 +214,7 @@ async def site(postgres: PostgresServer, template: str, tmp_path: Path) -> Async
     postgres.drop_database(name)
 
 
+@pytest.mark.slow
 async def test_four_workers_two_of_them_killed_and_nothing_is_lost_or_captured_twice(site: Site) -> None:
     async with site.workers(4) as workers:
         collecting = asyncio.create_task(site.collect(36))
@@ -236,6 +237,7 @@ async def test_four_workers_two_of_them_killed_and_nothing_is_lost_or_captured_t
         assert "Traceback" not in worker.log
 
 
+@pytest.mark.slow
 async def test_a_worker_is_told_to_end_and_who_hands_out_is_killed_and_the_night_goes_on(site: Site) -> None:
     picks = [planned(position, channel) for position, channel in enumerate(CHANNELS[:16])]
     await site.nights.save_picks(site.run_id, picks)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from bot.commands.request import Place, Reply
 from demo.helix import broadcaster_id
 from tests.chat.shared_memory import Memory, replica
@@ -49,6 +51,7 @@ async def test_each_channel_is_read_by_one_of_them() -> None:
         assert all(session.subscriptions for session in bench.twitch.sessions)
 
 
+@pytest.mark.slow
 async def test_while_channels_move_every_line_is_answered_once() -> None:
     memory = Memory()
     async with chats("a", memory=memory) as bench:

@@ -231,6 +231,7 @@ def activations(frames: PackedFrames) -> KeptViews:
     return KeptViews(views=(plain,), with_overlays=plain, plain_share=1.0)
 
 
+@pytest.mark.slow
 def test_stopped_in_each_phase_a_fine_tuning_ends_the_same(
     frames: PackedFrames, activations: KeptViews, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ def test_bad_input_at_the_command_line_is_one_sentence(tmp_path: Path) -> None:
     assert "no pretrained network 'GameNet9000'" in str(ended.exception)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # another process loads TensorFlow
 def test_a_search_that_is_killed_in_the_middle_of_a_trial_goes_on_behind_its_last_epoch(
     tiny_data: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -425,6 +425,7 @@ async def test_progress_counts_up_to_the_summary(stores: Stores) -> None:
     assert last.latest is not None
 
 
+@pytest.mark.slow
 async def test_memory_holds_no_pictures_of_streams_that_are_done(stores: Stores) -> None:
     pictures: list[weakref.ref[object]] = []
     alive: list[int] = []

@@ -118,6 +118,7 @@ async def test_a_stop_in_the_middle_finishes_what_is_in_hand_and_the_same_night_
     assert await stores.files_without_row() == set()
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_a_night_goes_on_and_loses_and_doubles_nothing(home: Path) -> None:
     async with pocket(latency_s=0.01) as twitch:
         done, deaths = 0, 0
